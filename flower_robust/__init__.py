@@ -1,0 +1,32 @@
+"""flower-robust: Flower strategies for federations that cannot trust every participant.
+
+The public names are loaded on first use, so that a client which only signs never imports torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flower_robust.commitments import Identity as Identity
+    from flower_robust.commitments import Roster as Roster
+    from flower_robust.flower.mod import robust_mod as robust_mod
+    from flower_robust.flower.strategy import RobustAggregation as RobustAggregation
+    from flower_robust.trust import BetaTrust as BetaTrust
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BetaTrust": "flower_robust.trust",
+    "Identity": "flower_robust.commitments",
+    "Roster": "flower_robust.commitments",
+    "RobustAggregation": "flower_robust.flower.strategy",
+    "robust_mod": "flower_robust.flower.mod",
+}
+
+__all__ = ["BetaTrust", "Identity", "RobustAggregation", "Roster", "robust_mod"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,156 @@
+"""The one error tree. Every error says what was found, what was required and, where somebody is to blame, who.
+
+    RobustError
+    ├── ConfigurationError      a person gave an option that cannot work; found before the first message
+    │   └── TooFewRows          fewer rows than the rule's breakdown point needs
+    ├── CorruptFile             a file on disk is not what was written; it is left as it was
+    ├── NonFiniteRows           NaN or Inf reached an aggregation rule
+    ├── QuorumNotReached        fewer accepted clients than the quorum
+    └── ClientFault             one client broke the protocol; it loses the round, the others go on
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+
+
+class Certainty(Enum):
+    """How surely a fault is its culprit's (DESIGN section 5)."""
+
+    PROVEN = "proven"
+    """Seen by the server itself: bad signature, wrong shape, norm lie, inconsistent shares."""
+    ACCUSED = "accused"
+    """Reported by peers only."""
+    SILENT = "silent"
+    """No reply before the deadline."""
+
+
+class RobustError(Exception):
+    """Root of every error that this package raises on purpose."""
+
+
+class ConfigurationError(RobustError, ValueError):
+    """An option cannot work; one line that names it, what was given and what is allowed. Nobody is blamed."""
+
+    def __init__(self, option: str, given: object, required: str) -> None:
+        self.option, self.given, self.required = option, given, required
+        super().__init__(f"{option}: found {given!r}, required {required}")
+
+
+class TooFewRows(ConfigurationError):
+    """n rows are fewer than `rule.min_rows()`, its breakdown point at f Byzantine rows."""
+
+    def __init__(self, rule: str, n: int, f: int, required: int) -> None:
+        self.rule, self.n, self.f = rule, n, f
+        super().__init__("n", n, f"at least {required} rows for {rule} with f={f}")
+
+
+class CorruptFile(RobustError):
+    """A file is not what was written. It is left as it was."""
+
+    def __init__(self, path: object, found: str, required: str) -> None:
+        self.path = path
+        super().__init__(f"{path}: found {found}, required {required}; the file was left as it was")
+
+
+class NonFiniteRows(RobustError, ValueError):
+    """Rows hold NaN or Inf; `rows` are their indices. Whoever sent them is at fault."""
+
+    def __init__(self, rows: Sequence[int]) -> None:
+        self.rows = tuple(rows)
+        super().__init__(f"rows {list(self.rows)}: found NaN or Inf, required finite values")
+
+
+class QuorumNotReached(RobustError):
+    """The round has too few accepted clients; the model is left unchanged."""
+
+    def __init__(self, server_round: int, expected: int, quorum: int, accepted: int, reasons: Sequence[str] = ()) -> None:
+        self.round, self.expected, self.quorum, self.accepted = server_round, expected, quorum, accepted
+        because = f" ({'; '.join(reasons)})" if reasons else ""
+        super().__init__(
+            f"round {server_round}: found {accepted} accepted of {expected} expected, required quorum {quorum}{because}"
+        )
+
+
+class ClientFault(RobustError):
+    """One client broke the protocol. Subclasses name how; `certainty` says how surely it was the culprit.
+
+    `culprit` is a roster name, or `node <id>` where no roster name was proven.
+    """
+
+    certainty = Certainty.PROVEN
+
+    def __init__(self, culprit: str, step: str, found: str, required: str) -> None:
+        self.culprit, self.step, self.found, self.required = culprit, step, found, required
+        super().__init__(f"{culprit} at {step}: found {found}, required {required}")
+
+    @property
+    def kind(self) -> str:
+        """The fault's name, e.g. `NormMismatch`."""
+        return type(self).__name__
+
+    def record(self) -> Mapping[str, str]:
+        """The fault as strings, for the journal."""
+        return {
+            "culprit": self.culprit,
+            "kind": self.kind,
+            "step": self.step,
+            "certainty": self.certainty.value,
+            "found": self.found,
+            "required": self.required,
+        }
+
+
+class MalformedReply(ClientFault):
+    """Not parsable, or a missing, extra or mistyped field, array, shape or dtype."""
+
+
+class OversizedReply(ClientFault):
+    """More bytes than the model and the envelope can need."""
+
+
+class NonFiniteUpdate(ClientFault):
+    """The update holds NaN or Inf."""
+
+
+class UnknownClient(ClientFault):
+    """The signed name or key is not in the roster."""
+
+
+class BadSignature(ClientFault):
+    """A signature is missing or does not verify under the roster's key."""
+
+
+class StaleCommitment(ClientFault):
+    """A commitment to another plan: an earlier round, another run, another model."""
+
+
+class ReplayedCommitment(ClientFault):
+    """A name committed twice in one round, or somebody else's commitment was sent again."""
+
+
+class DigestMismatch(ClientFault):
+    """What arrived is not what was signed."""
+
+
+class NormMismatch(ClientFault):
+    """The committed norm is not the norm of what arrived."""
+
+
+class NormBoundExceeded(ClientFault):
+    """The update is longer than the plan's bound C."""
+
+
+class ExampleCountLie(ClientFault):
+    """A reported example count that is negative, not a number, or above the roster's declared rows."""
+
+
+class ClientError(ClientFault):
+    """The client's own app failed and said so. No lie: it costs what silence costs."""
+
+    certainty = Certainty.SILENT
+
+
+class NoReply(ClientFault):
+    """Nothing arrived before the deadline."""
+
+    certainty = Certainty.SILENT
