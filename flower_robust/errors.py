@@ -6,6 +6,7 @@
     ├── CorruptFile             a file on disk is not what was written; it is left as it was
     ├── NonFiniteRows           NaN or Inf reached an aggregation rule
     ├── QuorumNotReached        fewer accepted clients than the quorum
+    ├── FaultyServer            the server broke the protocol; the client refuses to go on
     └── ClientFault             one client broke the protocol; it loses the round, the others go on
 """
 
@@ -69,6 +70,14 @@ class QuorumNotReached(RobustError):
         super().__init__(
             f"round {server_round}: found {accepted} accepted of {expected} expected, required quorum {quorum}{because}"
         )
+
+
+class FaultyServer(RobustError):
+    """The server sent what no honest server sends; raised at a client, which refuses to go on."""
+
+    def __init__(self, step: str, found: str, required: str) -> None:
+        self.step, self.found, self.required = step, found, required
+        super().__init__(f"server at {step}: found {found}, required {required}")
 
 
 class ClientFault(RobustError):

@@ -29,7 +29,7 @@ def update_digest(arrays: Arrays) -> Digest:
         array = np.ascontiguousarray(arrays[name]).reshape(arrays[name].shape)
         if array.dtype.hasobject:
             raise TypeError(f"array {name!r}: found dtype object, required numbers")
-        shape = b"".join(u64(length) for length in array.shape)
+        shape = b"".join(u64(int(length)) for length in array.shape)
         state.update(pack(name.encode(), array.dtype.str.encode(), shape, u64(array.nbytes)))
         state.update(array.reshape(-1).view(np.uint8).data)
     return Digest(state.digest())
