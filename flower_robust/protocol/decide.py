@@ -1,0 +1,125 @@
+"""From geometry to weights (DESIGN section 4, step 4): the rule decides, trust multiplies, evidence comes out.
+
+Masked and unmasked rounds decide here, from the same numbers. Server side: the only module of `protocol` with torch.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from flower_robust.aggregation import Geometry, Rule, Weighting, weighted_sum
+from flower_robust.errors import Certainty, ClientFault
+from flower_robust.trust import Evidence
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """What the round decided.
+
+    `weights` Float64[n]: factors of the updates in the sum, after trust; `rule_weights` Float64[n]: before trust. Both
+    are None for coordinate-wise rules, which give no weights. `names` and `evidence` are in the rows' order.
+    """
+
+    names: tuple[str, ...]
+    geometry: Geometry
+    rule_weights: Tensor | None
+    weights: Tensor | None
+    evidence: tuple[Evidence, ...]
+
+
+def decide(geometry: Geometry, rule: Weighting, names: Sequence[str], trust: Sequence[float]) -> Decision:
+    """The weights of one round.
+
+        w_i = trust_i * rule_i * sum(rule) / sum_j(trust_j * rule_j)
+
+    `names` and `trust` (0..1) belong to the geometry's n rows. Rows without trust do not vote as long as the rule has
+    enough rows without them. All weights are 0 if the rule chose only rows without trust. Raises TooFewRows below the
+    rule's breakdown point.
+    """
+    factors = torch.tensor(trust, dtype=torch.float64)
+    voters = _voters(factors, rule)
+    rule_weights = torch.zeros(geometry.n, dtype=torch.float64)
+    rule_weights[voters] = rule.weights(geometry.subset(voters))
+    weights = _rescaled(rule_weights * factors, float(rule_weights.sum()))
+    distances = distances_to_sum(geometry, weights)
+    return Decision(tuple(names), geometry, rule_weights, weights, _evidence(names, rule_weights, distances, geometry))
+
+
+def decide_rows(
+    rows: Tensor, rule: Rule, names: Sequence[str], trust: Sequence[float], reference: Tensor | None = None
+) -> tuple[Tensor, Decision]:
+    """The unmasked round's aggregate Float[d] and its decision.
+
+    `rows` Float[n, d] are the accepted updates, on any device; `reference` Float[d] is a server-side update for rules
+    that ask for one. Coordinate-wise rules see the rows with trust above 0 (all rows, if those are too few).
+    """
+    geometry = Geometry.of(rows, reference)
+    if isinstance(rule, Weighting):
+        decision = decide(geometry, rule, names, trust)
+        assert decision.weights is not None
+        return weighted_sum(decision.weights, rows), decision
+    voters = _voters(torch.tensor(trust, dtype=torch.float64), rule)
+    aggregate = rule(rows if len(voters) == len(rows) else rows[voters])
+    distances = torch.stack([torch.linalg.vector_norm(row - aggregate, dtype=torch.float64) for row in rows]).cpu()
+    return aggregate, Decision(tuple(names), geometry, None, None, _evidence(names, None, distances, geometry))
+
+
+def with_faults(decided: Iterable[Evidence], faults: Iterable[ClientFault], known: Iterable[str]) -> list[Evidence]:
+    """`decided` and, for each of the `known` names that was blamed, the certainty of its surest fault."""
+    found = {evidence.name: evidence for evidence in decided}
+    known = set(known)
+    for fault in sorted(faults, key=lambda fault: _SURENESS.index(fault.certainty), reverse=True):
+        if fault.culprit in known:
+            found[fault.culprit] = replace(found.get(fault.culprit, Evidence(fault.culprit)), certainty=fault.certainty)
+    return list(found.values())
+
+
+def distances_to_sum(geometry: Geometry, weights: Tensor) -> Tensor:
+    """Float64[n]: |x_i - sum_j w_j x_j|, from the geometry alone.
+
+    |x_i - s|^2 = sum_j w_j D_ij - 1/2 sum_jk w_j w_k D_jk        with the zero update taking the rest of the weight
+    """
+    rest = 1.0 - weights.sum()
+    to_rows = geometry.squared_distances @ weights + rest * geometry.squared_norms
+    spread = weights @ to_rows + rest * (weights @ geometry.squared_norms)
+    return (to_rows - spread / 2).clamp(min=0).sqrt()
+
+
+def cosines_to_others(geometry: Geometry) -> Tensor:
+    """Float64[n]: cosine of each update to the centre of the others' directions.
+
+        cos(x_i, sum_{j != i} x_j / |x_j|)
+
+    A direction counts 1 however long its update is, so f < n/2 liars cannot turn the centre by shouting (spatial sign:
+    Möttönen and Oja 1995, section 2). The zero update has cosine 0.
+    """
+    norms = geometry.squared_norms.sqrt()
+    inverse = torch.where(norms > 0, 1 / norms.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
+    cosines = geometry.gram * inverse[:, None] * inverse[None, :]
+    own = cosines.diagonal()
+    inner = cosines.sum(1) - own
+    squared = (cosines.sum() - 2 * inner - own).clamp(min=0)
+    return torch.where(squared > 1e-12, inner / squared.clamp(min=1e-12).sqrt(), 0.0).clamp(-1, 1)
+
+
+_SURENESS = (Certainty.PROVEN, Certainty.ACCUSED, Certainty.SILENT)
+
+
+def _voters(trust: Tensor, rule: Rule) -> Tensor:
+    voters = trust.nonzero().flatten()
+    return voters if len(voters) >= rule.min_rows() else torch.arange(len(trust))
+
+
+def _rescaled(weights: Tensor, total: float) -> Tensor:
+    found = float(weights.sum())
+    return weights * (total / found) if found > 0 else torch.zeros_like(weights)
+
+
+def _evidence(
+    names: Sequence[str], weights: Tensor | None, distances: Tensor, geometry: Geometry
+) -> tuple[Evidence, ...]:
+    given = [None] * len(names) if weights is None else weights.tolist()
+    rows = zip(names, given, distances.tolist(), cosines_to_others(geometry).tolist(), strict=True)
+    return tuple(Evidence(name, weight=w, distance=d, cosine=c) for name, w, d, c in rows)
