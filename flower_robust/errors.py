@@ -1,13 +1,17 @@
 """The one error tree. Every error says what was found, what was required and, where somebody is to blame, who.
 
-    RobustError
-    ├── ConfigurationError      a person gave an option that cannot work; found before the first message
-    │   └── TooFewRows          fewer rows than the rule's breakdown point needs
-    ├── CorruptFile             a file on disk is not what was written; it is left as it was
-    ├── NonFiniteRows           NaN or Inf reached an aggregation rule
-    ├── QuorumNotReached        fewer accepted clients than the quorum
-    ├── FaultyServer            the server broke the protocol; the client refuses to go on
-    └── ClientFault             one client broke the protocol; it loses the round, the others go on
+RobustError
+├── ConfigurationError      a person gave an option that cannot work; found before the first message
+│   └── TooFewRows          fewer rows than the rule's breakdown point needs
+├── CorruptFile             a file on disk is not what was written; it is left as it was
+├── NonFiniteRows           NaN or Inf reached an aggregation rule
+├── QuorumNotReached        fewer accepted clients than the quorum
+├── NotEnoughShares         a masked step has fewer usable replies than its threshold; nothing was opened
+├── IsolatingWeights        the decision would single out a client, so the sum stays closed
+├── SumOutOfRange           the opened sum is out of range: somebody's update wrapped around the modulus
+├── FaultyServer            the server broke the protocol; the client refuses to go on
+│   └── EquivocatingServer  it signed two things that exclude each other; the error holds both
+└── ClientFault             one client broke the protocol; it loses the round, the others go on
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,7 +68,9 @@ class NonFiniteRows(RobustError, ValueError):
 class QuorumNotReached(RobustError):
     """The round has too few accepted clients; the model is left unchanged."""
 
-    def __init__(self, server_round: int, expected: int, quorum: int, accepted: int, reasons: Sequence[str] = ()) -> None:
+    def __init__(
+        self, server_round: int, expected: int, quorum: int, accepted: int, reasons: Sequence[str] = ()
+    ) -> None:
         self.round, self.expected, self.quorum, self.accepted = server_round, expected, quorum, accepted
         because = f" ({'; '.join(reasons)})" if reasons else ""
         super().__init__(
@@ -163,3 +169,75 @@ class NoReply(ClientFault):
     """Nothing arrived before the deadline."""
 
     certainty = Certainty.SILENT
+
+
+class SumOutOfRange(RobustError):
+    """An opened weighted sum is no sum of clipped updates: an accepted update was not what its sketch said.
+
+    The round is void; a fresh challenge on the same submissions names the culprit.
+    """
+
+    def __init__(self, coordinate: int, found: int, bound: int) -> None:
+        self.coordinate, self.found, self.bound = coordinate, found, bound
+        super().__init__(f"opened sum: found {found} at coordinate {coordinate}, required at most {bound}")
+
+
+class NotEnoughShares(RobustError):
+    """Shares cannot be opened: too few, or too many of them wrong. Nothing was opened.
+
+    `clients` are the indices of those who answered, `wrong` of those already known to have answered wrongly.
+    """
+
+    def __init__(self, step: str, needed: int, had: int, clients: Sequence[int], wrong: Sequence[int] = ()) -> None:
+        self.step, self.needed, self.had = step, needed, had
+        self.clients, self.wrong = tuple(clients), tuple(wrong)
+        known = f"; known wrong: clients {list(wrong)}" if wrong else ""
+        super().__init__(f"{step}: found {had} shares from clients {list(clients)}, required {needed}{known}")
+
+
+class InconsistentShares(ClientFault):
+    """A dealer's shares lie on no polynomial of the agreed degree."""
+
+
+class NonZeroSharing(ClientFault):
+    """A dealer's sharings of zero share something else, which would shift distances."""
+
+
+class BadEnvelope(ClientFault):
+    """A dealer sealed something else than a share; the envelope was opened in public."""
+
+
+class FalseComplaint(ClientFault):
+    """A receiver complained about an envelope that its dealer opened in public and that was right."""
+
+
+class WrongShare(ClientFault):
+    """A responder's values contradict what enough others fix, and nobody dealt it wrong shares."""
+
+
+class UnreadableEnvelopes(ClientFault):
+    """More receivers than can be lying say that they cannot open the dealer's envelopes."""
+
+    certainty = Certainty.ACCUSED
+
+
+class DisputedShares(ClientFault):
+    """Dealer and responder contradict each other, and too few others answered to tell who lies."""
+
+    certainty = Certainty.ACCUSED
+
+
+class IsolatingWeights(RobustError):
+    """The decision rests on too few clients to be opened without singling one out; nothing was opened."""
+
+    def __init__(self, found: int, required: int) -> None:
+        self.found, self.required = found, required
+        super().__init__(f"weights: found {found} clients that carry the sum, required {required}")
+
+
+class EquivocatingServer(FaultyServer):
+    """Two statements under the server's signature contradict each other; `evidence` holds both."""
+
+    def __init__(self, step: str, found: str, required: str, evidence: tuple[bytes, ...]) -> None:
+        self.evidence = evidence
+        super().__init__(step, found, required)

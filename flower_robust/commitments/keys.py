@@ -1,16 +1,14 @@
-"""Once per run: an ephemeral X25519 key, signed by the identity, and the pairwise keys that follow from two of them."""
+"""Once per run: an ephemeral X25519 key, signed by the identity, to which peers seal their envelopes."""
 
 from dataclasses import dataclass
 from typing import Self
 
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from flower_robust.commitments.encoding import from_u64, pack, u64, unpack
 from flower_robust.commitments.identity import Identity
 from flower_robust.commitments.roster import Roster
-from flower_robust.commitments.statement import CONTEXT, sign_statement, verify_statement
+from flower_robust.commitments.statement import sign_statement, verify_statement
 from flower_robust.errors import MalformedReply, StaleCommitment
 from flower_robust.types import Digest, RosterName, Signature
 
@@ -74,26 +72,8 @@ class RunKey:
         signature = sign_statement(identity, KIND, *fields)
         return cls(entropy, KeyAnnouncement(run_id, roster_digest, identity.name, public, signature))
 
-    def pair_secret(self, peer: KeyAnnouncement) -> bytes:
-        """X25519(own secret, peer's public key), 32 bytes: the same at both ends, known to nobody else."""
-        peer_key = X25519PublicKey.from_public_bytes(peer.public_key)
-        return X25519PrivateKey.from_private_bytes(self.secret).exchange(peer_key)
-
     def __repr__(self) -> str:
         return f"RunKey({self.announcement.name!r}, public_key={self.announcement.public_key.hex()}, secret=<redacted>)"
-
-
-def envelope_key(
-    pair_secret: bytes, run_id: int, dealer: str, receiver: str, plan_digest: Digest, salt: bytes
-) -> bytes:
-    """The key of one envelope, 32 bytes.
-
-        HKDF-SHA256(pair secret, salt, info = context ‖ run ‖ dealer ‖ receiver ‖ plan digest)
-
-    It opens this one envelope and says nothing about any other (RFC 5869), so it may be shown as evidence.
-    """
-    info = pack(CONTEXT + b"envelope-key", u64(run_id), dealer.encode(), receiver.encode(), plan_digest)
-    return HKDF(hashes.SHA256(), 32, salt, info).derive(pair_secret)
 
 
 def _contributes(public_key: bytes) -> bool:

@@ -23,8 +23,8 @@ class MaskingTerms:
     `min_accepted`: fewest clients in a sum that is opened; `weight_cap`: a client counts as accepted only if its
     integer weight times the cap reaches the largest weight; `groups`: disjoint sums that are opened (1, or at least
     2f + 1 for coordinate rules); `strict`: nobody unmasks before a majority signed one decision; `seed_a`,
-    `seed_signs`: 32 public bytes each, of the ring element a and of the signs D; `server_key`: the Ed25519 key that signs what the
-    server shows; `keys_digest`: of the cohort's run keys; `previous`: digest of the result announced by the plan.
+    `seed_signs`: 32 public bytes each, of the ring element a and of the signs D; `server_key`: the Ed25519 key that
+    signs what the server shows; `keys_digest`: of the cohort's run keys; `previous`: of the announced last result.
     """
 
     threshold: int
