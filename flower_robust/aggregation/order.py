@@ -1,6 +1,7 @@
 """Order statistics of columns, compiled for the CPU and in plain torch for every other device."""
 
 from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -144,7 +145,8 @@ def window_mean(updates: Tensor, first: int, last: int) -> Tensor:
             found = _compiled_block(_window_span, block, rows, network, (first, last))
         else:
             found = _window_with_torch(block, first, last) if bool(torch.isfinite(block).all()) else None
-    XX    return out
+        out[start:stop] = _finite(found, updates)
+    return out
 
 
 def nearest_mean(updates: Tensor, keep: int, rows: list[int] | None = None) -> Tensor:
@@ -159,4 +161,5 @@ def nearest_mean(updates: Tensor, keep: int, rows: list[int] | None = None) -> T
             found = _compiled_block(_nearest_span, block, at, selection(len(at), 0, len(at)), (keep, 0))
         else:
             found = _nearest_with_torch(block[at], keep) if bool(torch.isfinite(block).all()) else None
-    XX    return out
+        out[start:stop] = _finite(found, updates)
+    return out
