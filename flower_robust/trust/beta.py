@@ -8,23 +8,34 @@ from dataclasses import dataclass, replace
 
 from flower_robust.errors import Certainty, ConfigurationError
 from flower_robust.trust.evidence import Evidence
-from flower_robust.trust.signals import suspicion
+from flower_robust.trust.signals import Signal, ramp, signals
 from flower_robust.trust.state import Reputation, TrustState
+
+PERSISTENCE = 0.9
+"""Memory of the cosine signal: about ten rounds, over which the noise of single rounds averages out."""
+
+FAR_SHARE = 0.25
+"""Suspicion of who is only far away: an honest hospital with rare patients looks like that in every round."""
+
+SILENCE = 0.1
+"""What a missed round adds to beta: silence cuts least."""
 
 
 @dataclass(frozen=True)
 class BetaTrust:
     """How evidence becomes reputation.
 
-        alpha' = memory * alpha + (1 - s)
-        beta'  = memory * beta  + severity * s          s in [0, 1]: this round's suspicion
+        s      = FAR_SHARE * far + (1 - FAR_SHARE) * ramp(lean, 0.4, 1)       this round's suspicion, 0..1
+        alpha' = memory^v * alpha + v * (1 - s)                               v: the round's strength
+        beta'  = memory^v * beta  + v * s * severity
 
-    Trust is lost faster than it is gained (severity > 1): who attacks every other round still ends in quarantine, which
-    starts below `quarantine` and ends above `readmit`. A proven lie quarantines at once and for good. An accusation by
-    peers costs `accusation` (of beta), silence pulls towards ignorance (mean 1/2) and never below it.
+    Trust is lost faster than it is gained (severity > 1): who attacks every other round loses. Quarantine starts below
+    `quarantine` and ends at `readmit`. Distance alone costs at most FAR_SHARE, so the mean of an honest outlier stays
+    above (1 - FAR_SHARE) / (1 - FAR_SHARE + severity * FAR_SHARE) = 0.6. A proven lie quarantines at once and for
+    good. An accusation by peers adds `accusation` to beta; silence pulls towards ignorance (mean 1/2), never below.
     """
 
-    memory: float = 0.9
+    memory: float = 0.95
     severity: float = 2.0
     quarantine: float = 0.3
     readmit: float = 0.6
@@ -58,8 +69,8 @@ class BetaTrust:
             raise ConfigurationError("evidence", unknown[0], "a name with a reputation (init or join)")
         if len(set(names)) != len(names):
             raise ConfigurationError("evidence", names, "every name at most once")
-        suspicions = suspicion(evidences)
-        changed = {e.name: self._after(state[e.name], e.certainty, suspicions.get(e.name)) for e in evidences}
+        v, seen = signals(evidences)
+        changed = {e.name: self._after(state[e.name], e.certainty, seen.get(e.name), v) for e in evidences}
         return TrustState({**state.reputations, **changed})
 
     def weights(self, state: TrustState, names: Iterable[str]) -> list[float]:
@@ -78,28 +89,28 @@ class BetaTrust:
         """A person's decision: `name` starts again at the prior."""
         return TrustState({**state.reputations, name: Reputation(*self.prior, rounds=state[name].rounds)})
 
-    def _after(self, old: Reputation, certainty: Certainty | None, s: float | None) -> Reputation:
-        old = replace(old, rounds=old.rounds + 1)
-        if certainty is Certainty.PROVEN:
-            return replace(
-                old, alpha=self.memory * old.alpha, beta=old.beta + self.severity, quarantined=True, lied=True
-            )
-        alpha, beta = old.alpha, old.beta
-        if s is not None:
-            alpha, beta = self.memory * alpha + 1 - s, self.memory * beta + self.severity * s
+    def _after(self, old: Reputation, certainty: Certainty | None, signal: Signal | None, v: float) -> Reputation:
+        new = replace(old, rounds=old.rounds + 1)
+        if signal is not None:
+            new = self._observed(new, signal, v)
         if certainty is Certainty.ACCUSED:
-            beta += self.accusation
-        if certainty is Certainty.SILENT and old.mean > 0.5:
-            beta = min(alpha, beta + SILENCE)
-        return self._judged(replace(old, alpha=alpha, beta=beta))
+            new = replace(new, beta=new.beta + self.accusation)
+        if certainty is Certainty.SILENT:
+            new = replace(new, beta=max(new.beta, min(new.alpha, new.beta + SILENCE)))
+        if certainty is Certainty.PROVEN:
+            new = replace(new, beta=new.beta + self.severity, lied=True)
+        return self._judged(new)
+
+    def _observed(self, old: Reputation, signal: Signal, v: float) -> Reputation:
+        against = PERSISTENCE * old.against + v * signal.against
+        new = replace(old, against=against, heard=PERSISTENCE * old.heard + v)
+        s = FAR_SHARE * signal.far + (1 - FAR_SHARE) * ramp(new.lean, 0.4, 1.0)
+        kept = self.memory**v
+        return replace(new, alpha=kept * old.alpha + v * (1 - s), beta=kept * old.beta + v * s * self.severity)
 
     def _judged(self, reputation: Reputation) -> Reputation:
         bar = self.readmit if reputation.quarantined else self.quarantine
         return replace(reputation, quarantined=reputation.lied or reputation.mean < bar)
-
-
-SILENCE = 0.1
-"""What a missed round adds to beta: silence cuts least."""
 
 
 def _require(option: str, given: object, holds: bool, required: str) -> None:

@@ -1,41 +1,56 @@
-"""How suspicious each accepted update looks beside the others of its round."""
+"""What one round's updates show about each other, as numbers that later rounds can average.
+
+Thresholds: chosen on the four UCI heart hospitals and on Dirichlet(0.1 to 1) splits of breast-cancer records, so that
+no honest hospital is ever quarantined while flipped labels, flipped signs and inner-product attacks rank last.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
 
 from flower_robust.trust.evidence import Evidence
 
-FAR_SHARE = 0.25
-"""Suspicion of an update that is only far away: an honest hospital with rare patients looks like that every round."""
+QUIET = 0.03
+"""Strength of a round without consensus: near convergence honest updates point everywhere, and trust hardly moves."""
 
 
-def suspicion(evidences: Sequence[Evidence]) -> dict[str, float]:
-    """Suspicion in [0, 1] by name, for every update that was accepted.
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One accepted update beside the others of its round.
 
-        s = FAR_SHARE * far + (1 - FAR_SHARE) * opposed
+    `far` in [0, 1]: its distance to the aggregate, from 0 (1.5 times the median distance) to 1 (3 times);
+    `against`: how much less than the median cosine, and than 0.2, its cosine to the others' centre is, at most 2.
+    """
+
+    far: float
+    against: float
+
+
+def signals(evidences: Sequence[Evidence]) -> tuple[float, dict[str, Signal]]:
+    """The round's strength in [0.03, 1], and a signal by name for every update that was accepted.
+
+        strength = ramp(median cosine, 0, 0.3)
 
     Two signals, because each is blind to what the other sees: distance misses a quiet inner-product attack
-    (epsilon 0.5), the cosine misses a scaled update. Distance alone never costs more than FAR_SHARE.
+    (epsilon 0.5), the cosine misses a scaled update.
     """
     accepted = [evidence for evidence in evidences if evidence.participated]
-    far, opposed = _far(accepted), _opposed(accepted)
-    return {e.name: FAR_SHARE * f + (1 - FAR_SHARE) * o for e, f, o in zip(accepted, far, opposed, strict=True)}
+    if not accepted:
+        return QUIET, {}
+    usual_distance = median(evidence.distance or 0.0 for evidence in accepted)
+    usual_cosine = median(evidence.cosine or 0.0 for evidence in accepted)
+    strength = max(QUIET, ramp(usual_cosine, 0.0, 0.3))
+    return strength, {e.name: _signal(e, usual_distance, usual_cosine) for e in accepted}
 
 
-def _far(accepted: Sequence[Evidence]) -> list[float]:
-    distances = [evidence.distance or 0.0 for evidence in accepted]
-    usual = median(distances) if distances else 0.0
-    return [_ramp(distance, 1.5 * usual, 3 * usual) for distance in distances]
-
-
-def _opposed(accepted: Sequence[Evidence]) -> list[float]:
-    cosines = [evidence.cosine or 0.0 for evidence in accepted]
-    usual = median(cosines) if cosines else 0.0
-    return [_ramp(usual - cosine, 0.4, 1.0) for cosine in cosines]
-
-
-def _ramp(value: float, low: float, high: float) -> float:
-    """0 up to `low`, 1 from `high` on, straight between."""
+def ramp(value: float, low: float, high: float) -> float:
+    """0 up to `low`, 1 from `high` on, straight between; 0 throughout where `low` is `high`."""
     if high <= low:
         return 0.0
     return min(1.0, max(0.0, (value - low) / (high - low)))
+
+
+def _signal(evidence: Evidence, usual_distance: float, usual_cosine: float) -> Signal:
+    distance, cosine = evidence.distance or 0.0, evidence.cosine or 0.0
+    far = ramp(distance, 1.5 * usual_distance, 3 * usual_distance)
+    return Signal(far, min(usual_cosine, 0.2) - cosine)

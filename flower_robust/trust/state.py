@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 class Reputation:
     """What the rounds so far say about one participant.
 
-        mean = alpha / (alpha + beta)
+        mean = alpha / (alpha + beta)          lean = against / heard
 
     `quarantined`: its weight is zero; it is still asked, and can earn its way back unless it also `lied`, which is
-    proven and stays until a person calls `BetaTrust.pardon`. `rounds` counts the rounds that brought evidence.
+    proven and stays until a person calls `BetaTrust.pardon`. `against` and `heard` are the running sums behind `lean`:
+    how far its updates persistently point away from the others'. `rounds` counts the rounds that brought evidence.
     """
 
     alpha: float
     beta: float
+    against: float = 0.0
+    heard: float = 0.0
     quarantined: bool = False
     lied: bool = False
     rounds: int = 0
@@ -24,6 +27,11 @@ class Reputation:
     def mean(self) -> float:
         """Expected share of its rounds in which it did well, 0..1."""
         return self.alpha / (self.alpha + self.beta)
+
+    @property
+    def lean(self) -> float:
+        """Mean of `Signal.against` over the recent rounds, strong rounds first; 0 before the first."""
+        return self.against / self.heard if self.heard > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,16 @@
 
 import hashlib
 import json
-import math
 import os
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from flower_robust.errors import ConfigurationError, CorruptFile
 from flower_robust.trust.state import Reputation, TrustState
 
-_TYPES = {"alpha": float, "beta": float, "quarantined": bool, "lied": bool, "rounds": int}
+_TYPES = {field.name: field.type for field in fields(Reputation)}
 
 
 def save_trust(path: str | Path, state: TrustState) -> None:
@@ -43,7 +43,7 @@ def load_trust(path: str | Path) -> TrustState:
     if checksum.decode("latin-1") != hashlib.sha256(body).hexdigest():
         raise CorruptFile(path, f"{len(encoded)} bytes that do not match their checksum", "the trust file as saved")
     try:
-        return TrustState({name: _reputation(fields) for name, fields in json.loads(body).items()})
+        return TrustState({name: _reputation(member) for name, member in json.loads(body).items()})
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         raise CorruptFile(path, "another content than reputations", "a trust file of this version") from None
 
@@ -54,10 +54,7 @@ def _encoded(state: TrustState) -> bytes:
     return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
 
 
-def _reputation(fields: dict[str, object]) -> Reputation:
-    if {name: type(value) for name, value in fields.items()} != _TYPES:
+def _reputation(member: dict[str, Any]) -> Reputation:
+    if {name: type(value) for name, value in member.items()} != _TYPES:
         raise ValueError("found other fields than a reputation's")
-    reputation = Reputation(**fields)  # type: ignore[arg-type]
-    if not (reputation.alpha > 0 and reputation.beta > 0 and math.isfinite(reputation.alpha + reputation.beta)):
-        raise ValueError("found a reputation that is not positive")
-    return reputation
+    return Reputation(**member)
