@@ -1,0 +1,67 @@
+"""Small modular linear algebra for sharing and decoding: Horner in many coordinates, matrix products, Gram matrices."""
+
+import numpy as np
+import numpy.typing as npt
+from numpy import uint32 as u32
+from numpy import uint64 as u64
+
+from flower_robust.masking.kernels.compiled import kernel
+from flower_robust.masking.kernels.modular import add, multiply, reduce, shoup
+
+Lanes = npt.NDArray[np.uint32]
+
+TILE = 1024
+
+
+@kernel
+def evaluate(coefficients: Lanes, point: u32, out: Lanes, q: u32) -> None:
+    """out_k = Σ_i coefficients_i,k·point^i mod q, by Horner's rule from the highest degree."""
+    point_shoup = shoup(point, q)
+    out[:] = coefficients[coefficients.shape[0] - 1]
+    for i in range(coefficients.shape[0] - 2, -1, -1):
+        row = coefficients[i]
+        for k in range(out.shape[0]):
+            out[k] = add(multiply(out[k], point, point_shoup, q), row[k], q)
+
+
+@kernel
+def matrix_product(left: Lanes, right: Lanes, out: Lanes, q: u32) -> None:
+    """out = left [u, r] · right [r, K] mod q."""
+    for i in range(left.shape[0]):
+        into = out[i]
+        into[:] = 0
+        for r in range(left.shape[1]):
+            factor, row = left[i, r], right[r]
+            factor_shoup = shoup(factor, q)
+            for k in range(into.shape[0]):
+                into[k] = add(multiply(row[k], factor, factor_shoup, q), into[k], q)
+
+
+@kernel
+def inner(u: Lanes, v: Lanes, constants: Lanes) -> u32:
+    """Σ_k u_k·v_k mod q, for at most 2^31 terms: low and high halves of the products are summed apart."""
+    low, high = u64(0), u64(0)
+    for k in range(u.shape[0]):
+        term = u64(u[k]) * u64(v[k])
+        low += term & u64(0xFFFFFFFF)
+        high += term >> u64(32)
+    q, radix, radix_shoup = constants[0], constants[3], constants[4]
+    high32 = multiply(reduce(high, radix, radix_shoup, q), radix, radix_shoup, q)
+    return add(high32, reduce(low, radix, radix_shoup, q), q)
+
+
+@kernel
+def gram(rows: Lanes, first: int, step: int, out: Lanes, constants: Lanes) -> None:
+    """out_ik += Σ_v rows_iv·rows_kv mod q for k <= i and i = first, first + step, ..., in tiles that stay in the cache."""
+    for start in range(0, rows.shape[1], TILE):
+        for i in range(first, rows.shape[0], step):
+            left = rows[i, start : start + TILE]
+            for k in range(i + 1):
+                out[i, k] = add(out[i, k], inner(left, rows[k, start : start + TILE], constants), constants[0])
+
+
+@kernel
+def self_inner(rows: Lanes, out: Lanes, constants: Lanes) -> None:
+    """out_i = Σ_k rows_ik² mod q."""
+    for i in range(rows.shape[0]):
+        out[i] = inner(rows[i], rows[i], constants)

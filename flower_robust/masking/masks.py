@@ -1,0 +1,78 @@
+"""The mask itself: y_b = x_b + a_b·s + e_b, and its removal from a weighted sum.
+
+y_i = x_i + a·s_i + e_i (mod q)          Σ w_i·y_i − a·Σ w_i·s_i = Σ w_i·(x_i + e_i)
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from flower_robust.masking import ring
+from flower_robust.masking.kernels import elementwise, ntt
+from flower_robust.masking.parallel import each
+from flower_robust.masking.parameters import PARAMETERS
+from flower_robust.masking.public import PublicElements
+from flower_robust.masking.ring import PLANES, Coefficients, Points, Residues, planes
+from flower_robust.masking.stream import Stream, uniform
+
+
+def draw_secret(seed: bytes) -> Coefficients:
+    """A uniform secret s, residues [2, N] (32 KiB), from 32 secret bytes."""
+    return uniform(seed, "s", PARAMETERS.N)
+
+
+def add_noise(x: npt.NDArray[np.int32], seed: bytes) -> npt.NDArray[np.int32]:
+    """x + e with e_j = popcount(byte) - popcount(byte) of a secret stream: centred binomial, η = 8, σ = 2.
+
+    x: int32 [B·N]; seed: 32 secret bytes, used for nothing else. Returns a new int32 [B·N].
+    """
+    noisy = x.copy()
+    elementwise.add_binomial(noisy, Stream(seed, "e").words(x.shape[0] // 2))
+    return noisy
+
+
+def mask(x: npt.NDArray[np.int32], s: Coefficients, a: PublicElements, noise_seed: bytes) -> Residues:
+    """One client's masked update.
+
+        y_b = x_b + a_b·s + e_b (mod q), b = 0 ... B-1
+
+    x: int32 [B·N], fixed point; s: [2, N], this round's secret; a: the plan's public elements; noise_seed: 32 secret
+    bytes. Returns y: uint32 [2, B, N], 8 bytes per parameter.
+    Lyubashevsky, Peikert, Regev 2010 (RLWE); a secret and a noise seed must never serve two updates.
+    """
+    noisy, s_points = add_noise(x, noise_seed).reshape(a.B, PARAMETERS.N), ring.to_points(s)
+    y = np.empty((2, a.B, PARAMETERS.N), np.uint32)
+
+    def fill(p: int) -> None:
+        for blocks in a.groups():
+            _product(p, a.points(p, blocks), s_points, y[p, blocks])
+            elementwise.add_signed(y[p, blocks].reshape(-1), noisy[blocks].reshape(-1), planes()[p].constants[0])
+
+    each(fill, PLANES)
+    return y
+
+
+def unmask(total: Residues, s: Coefficients, a: PublicElements) -> npt.NDArray[np.int64]:
+    """The integers under a weighted sum of masked updates.
+
+        total − a·s = Σ w_i·(x_i + e_i), taken in (−q/2, q/2]
+
+    total: Σ w_i·y_i, uint32 [2, B, N]; s: Σ w_i·s_i, [2, N]; a: as in `mask`. Returns int64 [B·N]. Whether the integers
+    are plausible is `fixed_point.check_range`.
+    """
+    plain = np.empty_like(total)
+
+    def fill(p: int) -> None:
+        q = planes()[p].constants[0]
+        for blocks in a.groups():
+            out = plain[p, blocks]
+            _product(p, a.points(p, blocks), s_points, out)
+            elementwise.difference_lanes(total[p, blocks].reshape(-1), out.reshape(-1), out.reshape(-1), q)
+
+    s_points = ring.to_points(s)
+    each(fill, PLANES)
+    return ring.centred(plain).reshape(-1)
+
+
+def _product(p: int, points: Residues, s: Points, out: Residues) -> None:
+    plane = planes()[p]
+    ntt.backward_of_product(points, s[p], out, plane.backward[0], plane.backward[1], plane.constants)

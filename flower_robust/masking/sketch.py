@@ -1,0 +1,137 @@
+"""The sketch: a public random integer map P from B ring elements to m·c residues (DESIGN section 4, step 2).
+
+    z_l = Σ_b κ_lb·X^(r_lb)·y_b            l = 1 ... m, one random rotation and one small factor per block
+    (P·y)_lu = Σ_{j: h_l(j) = u} κ'_lj·z_lj    a count sketch of the N coefficients of z_l into c buckets
+
+P is linear over the integers, so P·y − (P·a)·s = P·(x + e), and a client that holds a share of s computes a share of
+the sketch: P·y − count_l(A_l·⟨s⟩), A_l = Σ_b κ_lb·X^(r_lb)·a_b.
+
+Why κ and κ' are ±5, ±6, ±7: numbers mod q can lie about size. An update of ½ mod q (or ⅓ ...) is huge, and any even
+factor makes it tiny. ±1 lets it pass always once a Hadamard matrix or a sum over equal signs follows; with ±3, ±4 the
+dense update is caught per l with probability 0.375, but a single coordinate of ½ only with 1/4. With ±5, ±6, ±7 the
+single coordinate is caught with 4/9, the dense update over two blocks (the worst known) with 1/3, and their squares
+vary less, so a spike's norm is estimated better. All m = 18 pass with probability below 7·10⁻⁴.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from flower_robust.masking import ring
+from flower_robust.masking.kernels import elementwise, ntt, sketching
+from flower_robust.masking.parallel import each
+from flower_robust.masking.parameters import PARAMETERS, ParameterSet
+from flower_robust.masking.public import PublicElements
+from flower_robust.masking.ring import PLANES, Points, Residues, planes
+from flower_robust.masking.stream import Stream
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SketchMap:
+    """P: rotations [m, B] in 0..N-1, factors κ [m, B], buckets [m, N] in 0..c-1, weights κ' [m, N]."""
+
+    rotations: Indices
+    factors: Indices
+    buckets: Indices
+    weights: Indices
+    c: int
+
+
+def sketch_map(challenge: bytes, B: int, parameters: ParameterSet = PARAMETERS) -> SketchMap:
+    """P from a 32-byte public challenge. Rotations and buckets are exactly uniform, magnitudes up to 2^-29."""
+    m, N = parameters.m, parameters.N
+    rotations, factors = _draw(Stream(challenge, "rotations"), (m, B), N, parameters.magnitudes)
+    buckets, weights = _draw(Stream(challenge, "buckets"), (m, N), parameters.c, parameters.magnitudes)
+    return SketchMap(rotations, factors, buckets, weights, parameters.c)
+
+
+def _draw(
+    stream: Stream, shape: tuple[int, int], positions: int, magnitudes: tuple[int, ...]
+) -> tuple[Indices, Indices]:
+    first, second = stream.words(2 * shape[0] * shape[1]).astype(np.int64).reshape(2, *shape)
+    chosen = np.array(magnitudes, np.int64)[((second >> 1) * len(magnitudes)) >> 31]
+    return first & (positions - 1), np.where(second & 1, -chosen, chosen)
+
+
+def sketch(P: SketchMap, y: Residues) -> Residues:
+    """P·y of one client: y [2, B, N] -> [2, m, c] (72 KiB)."""
+    return np.stack(each(lambda p: _count(P, _rotated_sums(P, y[p], p), p), PLANES))
+
+
+def sketches(P: SketchMap, ys: list[Residues]) -> Residues:
+    """P·y_i of many clients: n arrays [2, B, N] -> [n, 2, m, c]."""
+    work = [(i, p) for i in range(len(ys)) for p in PLANES]
+    flat = each(lambda ip: _count(P, _rotated_sums(P, ys[ip[0]][ip[1]], ip[1]), ip[1]), work)
+    return np.stack(flat).reshape(len(ys), 2, *flat[0].shape)
+
+
+def public_sums(P: SketchMap, a: PublicElements) -> Points:
+    """A_l = Σ_b κ_lb·X^(r_lb)·a_b as points [2, m, N], from the expansion of a."""
+    out = np.empty((2, P.rotations.shape[0], PARAMETERS.N), np.uint32)
+
+    def fill(p: int) -> None:
+        plane, totals = planes()[p], _no_sums(P)
+        for blocks in a.groups():
+            coefficients = a.points(p, blocks)
+            ntt.backward(coefficients, plane.backward[0], plane.backward[1], plane.constants)
+            _add_rotated(P, totals, coefficients, blocks)
+        out[p] = _reduced(totals, p)
+        ntt.forward(out[p], plane.forward[0], plane.forward[1], plane.constants)
+
+    each(fill, PLANES)
+    return out
+
+
+def sketch_shares(P: SketchMap, A: Points, y_sketches: Residues, shares: Residues) -> Residues:
+    """One client's shares of the sketches of n updates.
+
+        u_i = P·y_i − count(A_l·⟨s_i⟩)
+
+    A: `public_sums`, [2, m, N]; y_sketches: P·y_i as the server showed them, [n, 2, m, c]; shares: ⟨s_i⟩, [n, 2, N].
+    Returns [n, 2, m, c]: shares, of the degree of the s-sharing, of P·(x_i + e_i).
+    """
+
+    def one(ip: tuple[int, int]) -> Residues:
+        i, p = ip
+        plane, point = planes()[p], np.array(shares[i, p])
+        ntt.forward(point[None], plane.forward[0], plane.forward[1], plane.constants)
+        products = np.empty_like(A[p])
+        ntt.backward_of_product(A[p], point, products, plane.backward[0], plane.backward[1], plane.constants)
+        return _count(P, products, p)
+
+    work = [(i, p) for i in range(len(shares)) for p in PLANES]
+    masks = np.stack(each(one, work)).reshape(y_sketches.shape)
+    planewise = (np.moveaxis(v, 1, 0) for v in (y_sketches, masks))
+    return np.ascontiguousarray(np.moveaxis(ring.subtract(*planewise), 0, 1))
+
+
+def _no_sums(P: SketchMap) -> npt.NDArray[np.uint64]:
+    return np.zeros((P.rotations.shape[0], PARAMETERS.N), np.uint64)
+
+
+def _rotated_sums(P: SketchMap, y: Residues, p: int) -> Residues:
+    totals = _no_sums(P)
+    _add_rotated(P, totals, y, slice(0, len(y)))
+    return _reduced(totals, p)
+
+
+def _add_rotated(P: SketchMap, totals: npt.NDArray[np.uint64], y: Residues, blocks: slice) -> None:
+    rotations, factors = (np.ascontiguousarray(v[:, blocks]) for v in (P.rotations, P.factors))
+    sketching.add_rotated(totals, y, rotations, factors)
+
+
+def _count(P: SketchMap, z: Residues, p: int) -> Residues:
+    totals = np.zeros((z.shape[0], P.c), np.uint64)
+    sketching.count(z, P.buckets, P.weights, totals)
+    return _reduced(totals, p)
+
+
+def _reduced(totals: npt.NDArray[np.uint64], p: int) -> Residues:
+    """Signed 64-bit sums, |v| < 2^60, to residues: a multiple of q makes them positive first."""
+    plane, out = planes()[p], np.empty(totals.shape, np.uint32)
+    totals += np.uint64(plane.q << 31)
+    elementwise.reduce_wide(totals.reshape(-1), out.reshape(-1), plane.constants)
+    return out
