@@ -90,7 +90,8 @@ def conclude(
     """
     require_quorum(plan, accepted, faults)
     started = time.perf_counter()
-    aggregate, decision = decide_rows(rows, rule, accepted, trust.weights(state, accepted), reference)
+    weights = trust.weights(state, accepted)
+    aggregate, decision = decide_rows(rows, rule.reseeded(plan.round), accepted, weights, reference)
     require_weight(plan, decision)
     after = trust.update(state, with_faults(decision.evidence, faults, state.names))
     timed = {**(seconds or {}), "aggregate": time.perf_counter() - started}

@@ -29,7 +29,8 @@ def update_digest(arrays: Arrays) -> Digest:
         array = np.ascontiguousarray(arrays[name]).reshape(arrays[name].shape)
         if array.dtype.hasobject:
             raise TypeError(f"array {name!r}: found dtype object, required numbers")
-        shape = b"".join(u64(int(length)) for length in array.shape)
+        lengths: tuple[int, ...] = array.shape
+        shape = b"".join(map(u64, lengths))
         state.update(pack(name.encode(), array.dtype.str.encode(), shape, u64(array.nbytes)))
         state.update(array.reshape(-1).view(np.uint8).data)
     return Digest(state.digest())

@@ -66,6 +66,11 @@ def decide_rows(
     return aggregate, Decision(tuple(names), geometry, None, None, _evidence(names, None, distances, geometry))
 
 
+def fault_evidence(faults: Iterable[ClientFault], known: Iterable[str]) -> list[Evidence]:
+    """One evidence for each of the `known` names that was blamed: of a round that decided nothing."""
+    return with_faults((), faults, known)
+
+
 def with_faults(decided: Iterable[Evidence], faults: Iterable[ClientFault], known: Iterable[str]) -> list[Evidence]:
     """`decided` and, for each of the `known` names that was blamed, the certainty of its surest fault."""
     found = {evidence.name: evidence for evidence in decided}

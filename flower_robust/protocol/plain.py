@@ -46,7 +46,7 @@ def clip_update(arrays: Arrays, norm_bound: float) -> Arrays:
     if norm <= norm_bound:
         return arrays
     factor = norm_bound / norm
-    return {name: (a * factor).astype(a.dtype) if is_float(a) else a for name, a in arrays.items()}
+    return {name: np.multiply(a, factor).astype(a.dtype) if is_float(a) else a for name, a in arrays.items()}
 
 
 def commit_update(plan: RoundPlan, identity: Identity, arrays: Arrays, norm: float | None = None) -> bytes:
