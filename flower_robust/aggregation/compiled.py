@@ -17,11 +17,11 @@ def compiled(loop: Loop, *, reassociate: bool = False) -> Loop:
 
     `reassociate` lets sums run in vector lanes; NaN and Inf keep their meaning.
     """
-    options = {"nogil": True, "fastmath": {"reassoc", "contract"} if reassociate else False}
+    fastmath = {"reassoc", "contract"} if reassociate else False
     try:
-        return cast(Loop, njit(cache=True, **options)(loop))
+        return cast(Loop, njit(nogil=True, fastmath=fastmath, cache=True)(loop))
     except RuntimeError:  # numba found no folder to keep machine code in
-        return cast(Loop, njit(**options)(loop))
+        return cast(Loop, njit(nogil=True, fastmath=fastmath)(loop))
 
 
 def reassociated(loop: Loop) -> Loop:
