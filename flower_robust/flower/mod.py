@@ -1,0 +1,93 @@
+"""The client: `ClientApp(mods=[robust_mod(identity)])`. The user's functions run unchanged, no torch is imported."""
+
+from collections.abc import Callable
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp.typing import ClientAppCallable, Mod
+from numpy.typing import NDArray
+
+from flower_robust.commitments import Identity, update_norm
+from flower_robust.errors import ConfigurationError, NonFiniteUpdate
+from flower_robust.flower.enrol import claim
+from flower_robust.flower.envelope import ENROL, ENVELOPE, TRAIN, envelope_of, field
+from flower_robust.flower.records import Layout, NamedArrays, read_arrays, write_arrays
+from flower_robust.protocol.plain import check_layout, clip_update, commit_update
+from flower_robust.protocol.plan import RoundPlan
+
+IdentitySource = Identity | Callable[[Context], Identity] | None
+
+
+def robust_mod(identity: IdentitySource = None) -> Mod:
+    """A Flower mod that proves who this client is and sends signed, bounded updates instead of weights.
+
+        update = new - old,  update *= min(1, C / |update|)
+
+    `identity` is an Identity, a function of the Context, or None: then `node_config["identity"]` is the path of an
+    identity file (`flower-supernode --node-config 'identity="/path"'`). Messages without the protocol's record pass
+    through untouched. Raises ConfigurationError where there is no identity, and NonFiniteUpdate or ConfigurationError
+    where the app returned something that cannot be sent; the server then sees an error from this client.
+    """
+
+    def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        if not message.has_content() or ENVELOPE not in message.content.config_records:
+            return call_next(message, context)
+        phase, signer = field(envelope_of(message.content), "phase", str), resolve_identity(identity, context)
+        if phase == ENROL:
+            asked = envelope_of(message.content)
+            return Message(claim(signer, asked, context.run_id, context.node_id), reply_to=message)
+        if phase == TRAIN:
+            return train(message, context, call_next, signer)
+        raise ConfigurationError("phase", phase, f"{ENROL!r} or {TRAIN!r}; is the server newer than this client?")
+
+    return mod
+
+
+def resolve_identity(identity: IdentitySource, context: Context) -> Identity:
+    """The identity that `robust_mod` was given, or the file that the node's configuration names."""
+    if isinstance(identity, Identity):
+        return identity
+    if identity is not None:
+        return identity(context)
+    path = context.node_config.get("identity")
+    if not isinstance(path, str):
+        raise ConfigurationError("node_config identity", path, "the path of this participant's identity file")
+    return Identity.load(path)
+
+
+def train(message: Message, context: Context, call_next: ClientAppCallable, identity: Identity) -> Message:
+    """Run the user's app on the message as its strategy wrote it; answer with the signed update (DESIGN 4, step 1)."""
+    envelope = envelope_of(message.content)
+    plan, key = RoundPlan.decode(field(envelope, "plan", bytes)), field(envelope, "arrays", str)
+    old = read_arrays(dict(message.content.array_records[key]))
+    layout = Layout.with_buffers(old, field(envelope, "buffers", list[str]))
+    message.content = RecordDict({name: record for name, record in message.content.items() if name != ENVELOPE})
+    reply = call_next(message, context)
+    if reply.has_error():
+        return reply
+    update = difference(layout, old, returned_model(reply.content, old, identity.name), identity.name)
+    update |= clip_update(layout.moved(update), layout.reachable(plan.norm_bound))
+    commitment = commit_update(plan, identity, update, update_norm(layout.moved(update)))
+    kept = {name: record for name, record in reply.content.items() if not isinstance(record, ArrayRecord)}
+    signed = ConfigRecord({"phase": TRAIN, "commitment": commitment})
+    reply.content = RecordDict({**kept, key: write_arrays(update), ENVELOPE: signed})
+    return reply
+
+
+def returned_model(content: RecordDict, old: NamedArrays, name: str) -> NamedArrays:
+    """The one model in the app's reply. ConfigurationError or MalformedReply say what the app has to change."""
+    if len(records := list(content.array_records.values())) != 1:
+        raise ConfigurationError("reply of the train function", f"{len(records)} ArrayRecords", "one: the new weights")
+    new = read_arrays(dict(records[0]))
+    check_layout(name, new, old)
+    return new
+
+
+def difference(layout: Layout, old: NamedArrays, new: NamedArrays, name: str) -> dict[str, NDArray[np.generic]]:
+    """new - old for moving arrays, new for buffers; names, shapes and dtypes kept. NonFiniteUpdate names the array."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        update = {key: new[key] if key in layout.buffers else np.subtract(new[key], old[key]) for key in layout.shapes}
+    for key, array in update.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise NonFiniteUpdate(name, TRAIN, f"NaN or Inf in {key!r}", "finite values")
+    return update

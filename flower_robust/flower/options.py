@@ -1,0 +1,56 @@
+"""Options of the wrapper, checked before the first message."""
+
+import math
+from pathlib import Path
+
+import torch
+
+from flower_robust.commitments import Roster
+from flower_robust.errors import ConfigurationError
+from flower_robust.protocol.plan import RoundPlan, RuleBound
+from flower_robust.trust import BetaTrust, TrustState, load_trust
+from flower_robust.types import Digest
+
+
+def check_quorum(rule: RuleBound, roster: Roster, norm_bound: float, expected: int, quorum: int) -> None:
+    """Raises ConfigurationError, or TooFewRows if the rule can never have enough rows."""
+    if not 1 <= expected <= len(roster):
+        raise ConfigurationError("expected", expected, f"1 to {len(roster)}, the size of the roster")
+    # The plan's own checks, on a cohort as large as it can be expected: rule, quorum, norm bound.
+    RoundPlan.create(
+        run_id=0,
+        round=0,
+        roster=roster,
+        cohort=roster.names[:expected],
+        rule=rule,
+        norm_bound=norm_bound,
+        model_digest=Digest(bytes(32)),
+        quorum=quorum,
+    )
+
+
+def check_waiting(below_quorum: str, wait: float, reply_timeout: float) -> None:
+    """Raises ConfigurationError unless every wait ends and it is known what follows."""
+    if below_quorum not in ("abort", "skip"):
+        raise ConfigurationError("below_quorum", below_quorum, "'abort' or 'skip'")
+    for option, seconds in (("wait", wait), ("reply_timeout", reply_timeout)):
+        if not (math.isfinite(seconds) and seconds > 0):
+            raise ConfigurationError(option, seconds, "a finite number of seconds above 0")
+
+
+def chosen_device(device: str | torch.device | None) -> torch.device:
+    """The device that was asked for, or CUDA where there is one. Raises ConfigurationError if it is not there."""
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigurationError("device", str(device), f"a device of this machine ({error})") from None
+
+
+def restored_trust(trust: BetaTrust, roster: Roster, path: Path | None) -> TrustState:
+    """What the file says, or the prior where there is no file; names new to the roster start at the prior."""
+    if path is not None and not path.parent.is_dir():
+        raise ConfigurationError("trust_file", str(path), "a path in a folder that exists")
+    state = load_trust(path) if path is not None and path.exists() else TrustState()
+    return trust.join(state, roster.names)

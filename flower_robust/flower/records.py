@@ -1,0 +1,162 @@
+"""ArrayRecord <-> named numpy arrays <-> one row of floats. numpy only, so that clients need no torch."""
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Self
+
+import numpy as np
+from flwr.app import Array, ArrayRecord
+from numpy.typing import NDArray
+
+from flower_robust.errors import ConfigurationError
+
+NamedArrays = Mapping[str, NDArray[Any]]
+
+BUFFERS = ("*running_mean", "*running_var", "*num_batches_tracked")
+"""Names of BatchNorm's buffers as PyTorch writes them: statistics of local records, not steps of an optimiser."""
+
+_NUMPY = "numpy.ndarray"
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+class UnreadableError(ValueError):
+    """Arrays are not laid out as the model is; whoever made them is at fault."""
+
+    def __init__(self, found: str, required: str) -> None:
+        self.found, self.required = found, required
+        super().__init__(f"found {found}, required {required}")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a model's arrays lie in a row of length d, and which arrays stay out of it.
+
+        row = concatenation of the moving arrays, raveled in C order, in the model's order
+
+    `shapes` and `dtypes` cover every array. `moving` arrays enter norm, geometry and weighted sum; `buffers` (integers,
+    booleans, and floats whose names match a pattern) travel beside them as values, not differences.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    dtypes: Mapping[str, np.dtype[Any]]
+    buffers: frozenset[str]
+
+    @classmethod
+    def of(cls, arrays: NamedArrays, patterns: Sequence[str] = BUFFERS) -> Self:
+        """The layout of a model. Raises ConfigurationError on arrays that are not numbers or leave nothing to move."""
+        for name, array in arrays.items():
+            if array.dtype.kind not in "biuf":
+                raise ConfigurationError(f"array {name!r}", str(array.dtype), "booleans, integers or real floats")
+        named = {name for name in arrays if any(fnmatchcase(name, pattern) for pattern in patterns)}
+        return cls.with_buffers(arrays, named | {name for name, a in arrays.items() if a.dtype.kind != "f"})
+
+    @classmethod
+    def with_buffers(cls, arrays: NamedArrays, buffers: Iterable[str]) -> Self:
+        """The layout of a model whose buffers somebody else named."""
+        layout = cls(
+            {name: array.shape for name, array in arrays.items()},
+            {name: array.dtype for name, array in arrays.items()},
+            frozenset(buffers),
+        )
+        if not layout.d:
+            raise ConfigurationError("arrays", "no float array outside the buffers", "at least one float to aggregate")
+        return layout
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """The names in a row, in order."""
+        return tuple(name for name in self.shapes if name not in self.buffers)
+
+    @property
+    def d(self) -> int:
+        """Floats in a row."""
+        return sum(self.size(name) for name in self.moving)
+
+    @property
+    def row_dtype(self) -> np.dtype[Any]:
+        """float64 if the model holds any, float32 otherwise."""
+        return np.result_type(np.float32, *(self.dtypes[name] for name in self.moving))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays, without headers."""
+        return sum(self.size(name) * dtype.itemsize for name, dtype in self.dtypes.items())
+
+    def size(self, name: str) -> int:
+        """Elements of one array."""
+        return int(np.prod(self.shapes[name], dtype=np.int64))
+
+    def reachable(self, C: float) -> float:
+        """The bound to clip to, so that rounding to the narrowest dtype does not lead above C again."""
+        return C * (1 - max(float(np.finfo(self.dtypes[name]).eps) for name in self.moving))
+
+    def moved(self, arrays: NamedArrays) -> dict[str, NDArray[Any]]:
+        """The arrays that enter the row, alone."""
+        return {name: arrays[name] for name in self.moving}
+
+    def write(self, arrays: NamedArrays, row: NDArray[Any]) -> None:
+        """Copy the moving arrays into `row` Float[d]."""
+        start = 0
+        for name in self.moving:
+            stop = start + self.size(name)
+            row[start:stop] = arrays[name].reshape(-1)
+            start = stop
+
+    def applied(self, old: NamedArrays, row: NDArray[Any], buffers: NamedArrays) -> dict[str, NDArray[Any]]:
+        """The model after the step `row` Float[d]: old + row for moving arrays, else `buffers`; dtypes kept."""
+        start, new = 0, dict(buffers)
+        for name in self.moving:
+            stop = start + self.size(name)
+            new[name] = (old[name] + row[start:stop].reshape(self.shapes[name])).astype(self.dtypes[name], copy=False)
+            start = stop
+        return {name: new[name] for name in self.shapes}
+
+
+def read_array(array: Array) -> NDArray[Any]:
+    """The array as a read-only view of its bytes: nothing is copied or unpickled, whatever the header claims.
+
+    Raises UnreadableError on bytes that are not one .npy array of numbers of exactly the announced size.
+    """
+    if array.stype != _NUMPY:
+        raise UnreadableError(f"serialization {array.stype[:40]!r}", _NUMPY)
+    try:
+        file = io.BytesIO(array.data)
+        shape, fortran, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+        flat = np.frombuffer(array.data, dtype, offset=file.tell()) if dtype.kind in "biufc" else None
+        if flat is None or any(length < 0 for length in shape) or flat.size != _product(shape):
+            raise ValueError(f"{len(array.data)} bytes for {_shown(dtype, shape)}")
+        return flat.reshape(shape, order="F" if fortran else "C")
+    except (ValueError, KeyError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError) as error:
+        raise UnreadableError(f"an unreadable array ({str(error)[:80]})", "one .npy array of numbers") from None
+
+
+def write_array(array: NDArray[Any]) -> Array:
+    """The array in Flower's serialization, with one copy."""
+    file = io.BytesIO()
+    array = np.asarray(array, order="C")
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    content = b"".join((file.getvalue(), array.reshape(-1).view(np.uint8).data))
+    return Array(dtype=str(array.dtype), shape=tuple(array.shape), stype=_NUMPY, data=content)
+
+
+def read_arrays(record: Mapping[str, Array]) -> dict[str, NDArray[Any]]:
+    """Every array of a record, as `read_array` gives it."""
+    return {name: read_array(array) for name, array in record.items()}
+
+
+def write_arrays(arrays: NamedArrays) -> ArrayRecord:
+    """A record of the arrays, names and order kept."""
+    return ArrayRecord({name: write_array(array) for name, array in arrays.items()})
+
+
+def _product(shape: Sequence[int]) -> int:
+    size = 1
+    for length in shape:
+        size *= length
+    return size
+
+
+def _shown(dtype: object, shape: Sequence[int]) -> str:
+    return f"{dtype}{list(shape)}"

@@ -1,0 +1,285 @@
+"""The server's side: `RobustAggregation(FedAvg(...), rule=..., roster=..., norm_bound=...)`. Translation only."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from logging import INFO, WARNING
+from pathlib import Path
+from typing import Literal
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.common import log
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from flower_robust.aggregation import Rule
+from flower_robust.commitments import Roster, update_digest
+from flower_robust.errors import ClientFault, ConfigurationError, QuorumNotReached
+from flower_robust.flower.attendance import Attendance
+from flower_robust.flower.evaluation import verified_evaluation
+from flower_robust.flower.exchange import Exchange, marked
+from flower_robust.flower.options import check_quorum, check_waiting, chosen_device, restored_trust
+from flower_robust.flower.plain_round import PlainRound
+from flower_robust.flower.records import BUFFERS, Layout, read_arrays, write_array, write_arrays
+from flower_robust.protocol.decide import fault_evidence
+from flower_robust.protocol.plan import RoundPlan
+from flower_robust.protocol.report import RoundReport
+from flower_robust.round import Outcome
+from flower_robust.trust import BetaTrust, TrustState, save_trust
+from flower_robust.types import RosterName
+
+Reference = Callable[[int, ArrayRecord], ArrayRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A round between its messages and its replies; `absent` are faults that cost no trust."""
+
+    round: PlainRound
+    arrays_key: str
+    model: ArrayRecord
+    exchange: Exchange
+    absent: list[ClientFault]
+    started: float
+
+
+class RobustAggregation(Strategy):
+    """Wraps a message-based Flower strategy and replaces its average by a robust aggregate of verified updates.
+
+        new = old + rule(verified updates, trust)          then the wrapped strategy's own server step
+
+    `strategy`: FedAvg, FedProx, FedAvgM, FedAdam or another that sends one model and averages replies; it samples and
+    configures, and receives ONE reply, its metrics weighted by the roster's declared rows. `rule`: from
+    `flower_robust.aggregation`. `roster`: who may take part. `norm_bound`: C, the longest L2 norm of an update.
+    `trust`: how evidence becomes reputation. `reference(round, arrays)`: the server's own update, for ReferenceTrust.
+    `buffers`: name patterns of float arrays that are no parameters; they and all integer arrays stay out of norm and
+    geometry and become the coordinate-wise median of the accepted ones.
+
+    Before the first round, `expected` clients (default: the roster) are awaited for `wait` seconds, before the others
+    `quorum` (default: what the rule needs, at least a majority of `expected`). Fewer than `quorum` accepted updates
+    raise QuorumNotReached (`below_quorum="abort"`) or leave the model as it is (`"skip"`); either is reported. Replies
+    are awaited for `reply_timeout` seconds, which is also how long messages live; `start(timeout=...)` has no say.
+    `trust_file` is read if it exists and written every round. `on_round` gets each RoundReport, `history` keeps them.
+    `device`: where the rows live; None is CUDA where there is one.
+
+    Raises ConfigurationError or CorruptFile here, before anything is sent.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        *,
+        rule: Rule,
+        roster: Roster,
+        norm_bound: float,
+        trust: BetaTrust | None = None,
+        reference: Reference | None = None,
+        buffers: Sequence[str] = BUFFERS,
+        expected: int | None = None,
+        quorum: int | None = None,
+        below_quorum: Literal["abort", "skip"] = "abort",
+        wait: float = 60.0,
+        reply_timeout: float = 3600.0,
+        trust_file: str | Path | None = None,
+        on_round: Callable[[RoundReport], None] | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        self.strategy, self.rule, self.roster, self.norm_bound = strategy, rule, roster, norm_bound
+        self.trust, self.reference, self.buffers = trust or BetaTrust(), reference, tuple(buffers)
+        self.expected = len(roster) if expected is None else expected
+        self.quorum = max(rule.min_rows(), self.expected // 2 + 1) if quorum is None else quorum
+        self.below_quorum, self.wait, self.reply_timeout = below_quorum, wait, reply_timeout
+        check_quorum(rule, roster, norm_bound, self.expected, self.quorum)
+        check_waiting(below_quorum, wait, reply_timeout)
+        self.device = chosen_device(device)
+        self.trust_file, self.on_round = None if trust_file is None else Path(trust_file), on_round
+        self.trust_state: TrustState = restored_trust(self.trust, roster, self.trust_file)
+        self.history: list[RoundReport] = []
+        self.evaluation_faults: dict[int, tuple[ClientFault, ...]] = {}
+        self._attendance = Attendance(roster, self.expected, self.quorum, wait)
+        self._pending: Pending | None = None
+        self._evaluation: Exchange | None = None
+
+    def summary(self) -> None:
+        """Log the wrapper's settings, then the wrapped strategy's."""
+        log(INFO, "\t├──> Robust aggregation: %r on %s", self.rule, self.device)
+        log(INFO, "\t│\t├── Update norm bound: %g", self.norm_bound)
+        log(INFO, "\t│\t├── Roster: %d, expected %d, quorum %d", len(self.roster), self.expected, self.quorum)
+        log(INFO, "\t│\t└── Below quorum: %s", self.below_quorum)
+        self.strategy.summary()
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Enrol new nodes, let the wrapped strategy sample, send its messages with the plan (DESIGN section 4, step 1).
+
+        Leaves Flower nothing to send: its own exchange loses every reply to one that does not parse.
+        """
+        self._pending, started = None, time.monotonic()
+        names = self._attendance.names(grid)
+        absent = self._attendance.faults(names)
+        try:
+            messages = self._sampled(server_round, arrays, config, grid, absent)
+            if messages:
+                self._pending = self._opened(server_round, grid, messages, absent, started)
+        except QuorumNotReached as shortage:
+            self._fall_short(grid.run.run_id, shortage, (), absent)
+        return []
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Verify what arrives, aggregate, hand the result to the wrapped strategy; (None, None) for a skipped round."""
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return None, None
+        for name, _, reply in pending.exchange.replies():
+            pending.round.receive(name, reply)
+        try:
+            outcome = self._concluded(server_round, pending)
+        except QuorumNotReached as shortage:
+            faults = pending.round.faults
+            self.trust_state = self.trust.update(self.trust_state, fault_evidence(faults, self.roster.names))
+            self._fall_short(pending.round.plan.run_id, shortage, pending.round.plan.cohort, [*faults, *pending.absent])
+            return None, None
+        self.trust_state = outcome.trust
+        self._publish(replace(outcome.report, faults=(*outcome.report.faults, *pending.absent)))
+        return self._server_step(server_round, pending, outcome)
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Send the wrapped strategy's messages to enrolled participants; too few nodes only skip the evaluation."""
+        self._evaluation = None
+        bounded = self._attendance.bounded(grid, server_round, type(self.strategy).__name__)
+        try:
+            messages = list(self.strategy.configure_evaluate(server_round, arrays, config, bounded))
+        except QuorumNotReached as shortage:
+            log(WARNING, "no evaluation: %s", shortage)
+            return []
+        if messages:
+            self._evaluation = Exchange.open(grid, messages, self._included(grid), self.reply_timeout)
+        return []
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Hand the wrapped strategy the replies that hold; None if there are none."""
+        exchange, self._evaluation = self._evaluation, None
+        if exchange is None:
+            return None
+        verified, faults = verified_evaluation(exchange, self.roster, self._count_key)
+        self.evaluation_faults[server_round] = tuple(faults)
+        for fault in faults:
+            log(WARNING, "%s", fault)
+        return self.strategy.aggregate_evaluate(server_round, verified) if verified else None
+
+    @property
+    def _count_key(self) -> str:
+        return str(getattr(self.strategy, "weighted_by_key", "num-examples"))
+
+    def _included(self, grid: Grid) -> dict[int, RosterName]:
+        """Enrolled nodes without a proven lie; who is merely in quarantine is asked, with weight 0."""
+        excluded = self.trust.excluded(self.trust_state)
+        return {node_id: name for node_id, name in self._attendance.known(grid).items() if name not in excluded}
+
+    def _sampled(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid, absent: Sequence[ClientFault]
+    ) -> list[Message]:
+        self._require_quorum(server_round, len(self._included(grid)), absent)
+        bounded = self._attendance.bounded(grid, server_round, type(self.strategy).__name__)
+        messages = list(self.strategy.configure_train(server_round, arrays, config, bounded))
+        if 0 < len(messages) < self.quorum:
+            required = f"at most {len(messages)}, the nodes that {type(self.strategy).__name__} samples"
+            raise ConfigurationError("quorum", self.quorum, required)
+        included = self._included(grid)
+        sampled = [message for message in messages if message.metadata.dst_node_id in included]
+        self._require_quorum(server_round, len(sampled) if messages else self.quorum, absent)
+        return sampled
+
+    def _require_quorum(self, server_round: int, found: int, absent: Sequence[ClientFault]) -> None:
+        if found < self.quorum:
+            reasons = [str(fault) for fault in absent]
+            raise QuorumNotReached(server_round, self.expected, self.quorum, found, reasons)
+
+    def _opened(
+        self, server_round: int, grid: Grid, messages: list[Message], absent: list[ClientFault], started: float
+    ) -> Pending:
+        names = self._included(grid)
+        key = self._arrays_key(messages[0].content)
+        model = messages[0].content.array_records[key]
+        arrays = read_arrays(model)
+        asked = {names[message.metadata.dst_node_id] for message in messages}
+        plan = RoundPlan.create(
+            run_id=grid.run.run_id,
+            round=server_round,
+            roster=self.roster,
+            cohort=[name for name in self.roster.names if name in asked],
+            rule=self.rule,
+            norm_bound=self.norm_bound,
+            model_digest=update_digest(arrays),
+            quorum=self.quorum,
+        )
+        layout = Layout.of(arrays, self.buffers)
+        current = PlainRound(plan, self.roster, arrays, layout, self.device, self._count_key)
+        exchange = Exchange.open(grid, marked(messages, current.envelope(key)), names, self.reply_timeout)
+        return Pending(current, key, model, exchange, absent, started)
+
+    def _arrays_key(self, content: RecordDict) -> str:
+        key = getattr(self.strategy, "arrayrecord_key", None) or next(iter(content.array_records), None)
+        if key not in content.array_records:
+            raise ConfigurationError("arrayrecord_key", key, f"one of {list(content.array_records)}")
+        return str(key)
+
+    def _concluded(self, server_round: int, pending: Pending) -> Outcome:
+        seconds = {"exchange": time.monotonic() - pending.started}
+        reference = None if self.reference is None else read_arrays(self.reference(server_round, pending.model))
+        return pending.round.conclude(self.rule, self.trust, self.trust_state, reference, seconds)
+
+    def _server_step(
+        self, server_round: int, pending: Pending, outcome: Outcome
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """The wrapped strategy sees one reply; what it does to dtypes and buffers is undone."""
+        model = pending.round.stepped(outcome.aggregate)
+        content = RecordDict({pending.arrays_key: write_arrays(model), "metrics": pending.round.metrics()})
+        reply = Message(content, reply_to=pending.exchange.sent[0])
+        arrays, metrics = self.strategy.aggregate_train(server_round, [reply])
+        if arrays is None:
+            return None, metrics
+        layout = pending.round.layout
+        for name, array in arrays.items():
+            if name in layout.buffers:
+                arrays[name] = write_array(model[name])
+            elif array.dtype != str(layout.dtypes[name]):
+                arrays[name] = write_array(array.numpy().astype(layout.dtypes[name]))
+        return arrays, metrics
+
+    def _fall_short(
+        self, run_id: int, shortage: QuorumNotReached, cohort: Sequence[str], faults: Sequence[ClientFault]
+    ) -> None:
+        nobody = RoundReport(
+            run_id=run_id,
+            round=shortage.round,
+            rule=repr(self.rule),
+            expected=tuple(cohort),
+            quorum=self.quorum,
+            accepted=(),
+            faults=tuple(faults),
+            rule_weights=None,
+            weights=None,
+            squared_distances=[],
+            squared_norms=[],
+            trust=self.trust_state,
+        )
+        self._publish(nobody)
+        if self.below_quorum == "abort":
+            raise shortage
+        log(WARNING, "skipped %s", shortage)
+
+    def _publish(self, report: RoundReport) -> None:
+        if self.trust_file is not None:
+            save_trust(self.trust_file, self.trust_state)
+        self.history.append(report)
+        for fault in report.faults:
+            log(WARNING, "%s", fault)
+        if self.on_round is not None:
+            self.on_round(report)
