@@ -21,7 +21,8 @@ class NormClipping(Mixing):
     M = diag(min(1, C / |x_i|))
 
     Updates Float[n, d], n >= f+1; bound C > 0, an L2 norm. Rows of M sum to at most 1, the rest is weight on the
-    zero update. Raises ConfigurationError and TooFewRows (nobody is blamed), NonFiniteRows (the rows' senders are at fault).
+    zero update.
+    Raises ConfigurationError and TooFewRows (nobody is blamed), NonFiniteRows (the rows' senders are at fault).
 
     Sun et al., "Can You Really Backdoor Federated Learning?", 2019, section 4 (norm thresholding).
     """

@@ -37,7 +37,8 @@ class GeometricMedian(Weighting):
 
     Updates Float[n, d], n >= 2f+1. Rows beyond 1e6 median distances from the central row weigh nothing. Starts from
     the mean of the other rows and runs to convergence (2000 steps at most); ByzFL 0.0.11 stops three steps from the
-    zero vector, so that f zero rows capture it. Raises TooFewRows (nobody is blamed), NonFiniteRows (the rows' senders are at fault).
+    zero vector, so that f zero rows capture it.
+    Raises TooFewRows (nobody is blamed), NonFiniteRows (the rows' senders are at fault).
 
     Pillutla et al., "Robust Aggregation for Federated Learning", IEEE TSP 2022, Algorithm 2.
     """

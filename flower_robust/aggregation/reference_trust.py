@@ -17,8 +17,9 @@ class ReferenceTrust(Weighting):
     w_i = T_i |r| / (|x_i| Σ_j T_j), T_i = max(0, cos(x_i, r))
 
     Updates Float[n, d], n >= 1, with `rule(updates, reference)` or a geometry that has a reference, Float[d].
-    Any number of rows may lie. The weights do not sum to 1: the aggregate has at most the length of r, and is zero where no row
-    points with r. Raises ConfigurationError without a reference (nobody is blamed), NonFiniteRows (the rows' senders).
+    Any number of rows may lie. The weights do not sum to 1: the aggregate has at most the length of r, and is zero
+    where no row points with r.
+    Raises ConfigurationError without a reference (nobody is blamed), NonFiniteRows (the rows' senders).
 
     Cao et al., "FLTrust: Byzantine-robust Federated Learning via Trust Bootstrapping", NDSS 2021, section IV.
     """

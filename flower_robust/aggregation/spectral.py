@@ -16,8 +16,8 @@ class Spectral(Weighting):
     w_i = 1/(n−f) for the n−f smallest (u_i)², u the top eigenvector of −½ J D J, J = I − 1/n
 
     Updates Float[n, d], n >= 2f+1. Exact and without sampling, so the same rows give the same answer: the eigenvector
-    of the centred Gram matrix holds the projections on the top singular vector of the centred rows. One huge row defines
-    the direction and hides quieter ones; `AdaptiveClipping(f) >> Spectral(f)` bounds it first.
+    of the centred Gram matrix holds the projections on the top singular vector of the centred rows. One huge row
+    defines the direction and hides quieter ones; `AdaptiveClipping(f) >> Spectral(f)` bounds it first.
     Raises TooFewRows (nobody is blamed), NonFiniteRows (the rows' senders are at fault).
 
     Shejwalkar, Houmansadr, "Manipulating the Byzantine", NDSS 2021, section VI, Algorithm 2 (one iteration, c = 1).

@@ -9,8 +9,8 @@ from flower_robust.aggregation.compiled import compiled, over_columns
 from flower_robust.aggregation.gram import Float64, Rows
 from flower_robust.errors import ConfigurationError
 
-TILE = 8192
-"""Columns whose sums are held in the first cache level while the rows stream by."""
+TILE = 16384
+"""Columns whose sums (128 KiB) stay in the second cache level while the rows stream by."""
 
 
 @compiled
