@@ -31,7 +31,7 @@ def norm(update: npt.NDArray[np.float32]) -> float:
     total = 0.0
     for start in range(0, update.shape[0], _CHUNK):
         chunk = update[start : start + _CHUNK].astype(np.float64)
-        total += float(np.dot(chunk, chunk))
+        total += float(np.einsum("i,i->", chunk, chunk))
     if not math.isfinite(total):
         raise NonFiniteRows([0])
     return math.sqrt(total)

@@ -5,7 +5,7 @@ coefficients of X^0 ... X^(N-1); `Points` are the values at the odd powers of ψ
 Both are plain arrays: addition, weighted sums and sharing act alike on either, products only on points.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -21,6 +21,7 @@ Coefficients = Residues
 Points = Residues
 
 PLANES = (0, 1)
+_TILE = 1 << 15
 
 
 def _bit_reversed(i: int, bits: int) -> int:
@@ -150,31 +151,26 @@ def multiply(x: Coefficients, y: Coefficients) -> Coefficients:
     return product_coefficients(to_points(x)[:, None], to_points(y))[:, 0]
 
 
-def weighted_sum(weights: Sequence[int], elements: Iterable[Residues]) -> Residues:
+def weighted_sum(weights: Sequence[int], elements: Sequence[Residues]) -> Residues:
     """Σ w_i·x_i mod q for integer weights 0 <= w_i < 2^20 and residues of one shape [2, ...], reduced once at the end.
 
-    Elements are taken one by one, so a generator keeps one of them in memory. At most 2^12 elements.
+    At most 2^12 elements. Works tile by tile, so that the 64-bit sums stay in the cache.
     """
-    total: npt.NDArray[np.uint64] | None = None
-    shape: tuple[int, ...] = ()
-    for weight, x in zip(weights, elements, strict=True):
-        if total is None:
-            total, shape = np.zeros((2, x[0].size), np.uint64), x.shape
-        _accumulate(total, x, weight)
-    if total is None:
-        raise ValueError("weighted_sum: found no element, required at least one")
-    return reduce(total).reshape(shape)
+    rows = [[_flat(x[p]) for x in elements] for p in PLANES]
+    out = np.empty((2, rows[0][0].shape[0]), np.uint32)
 
+    def fill(p: int) -> None:
+        total = np.empty(min(_TILE, out.shape[1]), np.uint64)
+        for start in range(0, out.shape[1], _TILE):
+            into = out[p, start : start + _TILE]
+            part = total[: into.shape[0]]
+            part[:] = 0
+            for weight, row in zip(weights, rows[p], strict=True):
+                elementwise.accumulate(part, row[start : start + _TILE], np.uint64(weight))
+            elementwise.reduce_wide(part, into, planes()[p].constants)
 
-def _accumulate(total: npt.NDArray[np.uint64], x: Residues, weight: int) -> None:
-    each(lambda p: elementwise.accumulate(total[p], _flat(x[p]), np.uint64(weight)), PLANES)
-
-
-def reduce(total: npt.NDArray[np.uint64]) -> Residues:
-    """total mod q for 64-bit sums [2, K] of either plane."""
-    out = np.empty(total.shape, np.uint32)
-    each(lambda p: elementwise.reduce_wide(total[p], out[p], planes()[p].constants), PLANES)
-    return out
+    each(fill, PLANES)
+    return out.reshape(elements[0].shape)
 
 
 def from_integers(x: npt.ArrayLike) -> Residues:

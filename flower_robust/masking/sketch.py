@@ -13,12 +13,12 @@ single coordinate is caught with 4/9, the dense update over two blocks (the wors
 vary less, so a spike's norm is estimated better. All m = 18 pass with probability below 7·10⁻⁴.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from flower_robust.masking import ring
 from flower_robust.masking.kernels import elementwise, ntt, sketching
 from flower_robust.masking.parallel import each
 from flower_robust.masking.parameters import PARAMETERS, ParameterSet
@@ -26,17 +26,21 @@ from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import PLANES, Points, Residues, planes
 from flower_robust.masking.stream import Stream
 
-Indices = npt.NDArray[np.int64]
+Drawn = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class SketchMap:
-    """P: rotations [m, B] in 0..N-1, factors κ [m, B], buckets [m, N] in 0..c-1, weights κ' [m, N]."""
+    """P as the kernels read it; B' is B rounded up to `sketching.LANES` with zero factors.
 
-    rotations: Indices
-    factors: Indices
-    buckets: Indices
-    weights: Indices
+    starts [m, B'] int64: N − r, plus N where κ < 0 (X^N = −1); factors [m, B'] int64: |κ|;
+    buckets [m, N] uint16 in 0 ... c − 1; weights [m, N] int8: κ'.
+    """
+
+    starts: npt.NDArray[np.int64]
+    factors: npt.NDArray[np.int64]
+    buckets: npt.NDArray[np.uint16]
+    weights: npt.NDArray[np.int8]
     c: int
 
 
@@ -45,12 +49,15 @@ def sketch_map(challenge: bytes, B: int, parameters: ParameterSet = PARAMETERS) 
     m, N = parameters.m, parameters.N
     rotations, factors = _draw(Stream(challenge, "rotations"), (m, B), N, parameters.magnitudes)
     buckets, weights = _draw(Stream(challenge, "buckets"), (m, N), parameters.c, parameters.magnitudes)
-    return SketchMap(rotations, factors, buckets, weights, parameters.c)
+    padding = ((0, 0), (0, -B % sketching.LANES))
+    starts = np.pad(np.where(factors < 0, 2 * N, N) - rotations, padding)
+    return SketchMap(
+        starts, np.pad(np.abs(factors), padding), buckets.astype(np.uint16), weights.astype(np.int8), parameters.c
+    )
 
 
-def _draw(
-    stream: Stream, shape: tuple[int, int], positions: int, magnitudes: tuple[int, ...]
-) -> tuple[Indices, Indices]:
+def _draw(stream: Stream, shape: tuple[int, int], positions: int, magnitudes: tuple[int, ...]) -> tuple[Drawn, Drawn]:
+    """Positions below a power of two, and signed magnitudes."""
     first, second = stream.words(2 * shape[0] * shape[1]).astype(np.int64).reshape(2, *shape)
     chosen = np.array(magnitudes, np.int64)[((second >> 1) * len(magnitudes)) >> 31]
     return first & (positions - 1), np.where(second & 1, -chosen, chosen)
@@ -58,26 +65,34 @@ def _draw(
 
 def sketch(P: SketchMap, y: Residues) -> Residues:
     """P·y of one client: y [2, B, N] -> [2, m, c] (72 KiB)."""
-    return np.stack(each(lambda p: _count(P, _rotated_sums(P, y[p], p), p), PLANES))
+    only: Residues = sketches(P, [y])[0]
+    return only
 
 
-def sketches(P: SketchMap, ys: list[Residues]) -> Residues:
+def sketches(P: SketchMap, ys: Sequence[Residues]) -> Residues:
     """P·y_i of many clients: n arrays [2, B, N] -> [n, 2, m, c]."""
-    work = [(i, p) for i in range(len(ys)) for p in PLANES]
-    flat = each(lambda ip: _count(P, _rotated_sums(P, ys[ip[0]][ip[1]], ip[1]), ip[1]), work)
-    return np.stack(flat).reshape(len(ys), 2, *flat[0].shape)
+    out = np.empty((len(ys), 2, P.starts.shape[0], P.c), np.uint32)
+
+    def fill(work: tuple[int, int]) -> None:
+        i, p = work
+        totals = _no_sums(P)
+        _add_rotated(P, totals, ys[i][p], slice(0, ys[i].shape[1]), p)
+        _count(P, _reduced(totals, p), p, out[i, p])
+
+    each(fill, [(i, p) for i in range(len(ys)) for p in PLANES])
+    return out
 
 
 def public_sums(P: SketchMap, a: PublicElements) -> Points:
     """A_l = Σ_b κ_lb·X^(r_lb)·a_b as points [2, m, N], from the expansion of a."""
-    out = np.empty((2, P.rotations.shape[0], PARAMETERS.N), np.uint32)
+    out = np.empty((2, P.starts.shape[0], PARAMETERS.N), np.uint32)
 
     def fill(p: int) -> None:
         plane, totals = planes()[p], _no_sums(P)
         for blocks in a.groups():
             coefficients = a.points(p, blocks)
             ntt.backward(coefficients, plane.backward[0], plane.backward[1], plane.constants)
-            _add_rotated(P, totals, coefficients, blocks)
+            _add_rotated(P, totals, coefficients, blocks, p)
         out[p] = _reduced(totals, p)
         ntt.forward(out[p], plane.forward[0], plane.forward[1], plane.constants)
 
@@ -93,45 +108,41 @@ def sketch_shares(P: SketchMap, A: Points, y_sketches: Residues, shares: Residue
     A: `public_sums`, [2, m, N]; y_sketches: P·y_i as the server showed them, [n, 2, m, c]; shares: ⟨s_i⟩, [n, 2, N].
     Returns [n, 2, m, c]: shares, of the degree of the s-sharing, of P·(x_i + e_i).
     """
+    out = np.empty_like(y_sketches)
 
-    def one(ip: tuple[int, int]) -> Residues:
-        i, p = ip
-        plane, point = planes()[p], np.array(shares[i, p])
-        ntt.forward(point[None], plane.forward[0], plane.forward[1], plane.constants)
+    def fill(work: tuple[int, int]) -> None:
+        i, p = work
+        plane, point, into = planes()[p], shares[i, p].reshape(1, -1).copy(), out[i, p]
+        ntt.forward(point, plane.forward[0], plane.forward[1], plane.constants)
         products = np.empty_like(A[p])
-        ntt.backward_of_product(A[p], point, products, plane.backward[0], plane.backward[1], plane.constants)
-        return _count(P, products, p)
+        ntt.backward_of_product(A[p], point[0], products, plane.backward[0], plane.backward[1], plane.constants)
+        _count(P, products, p, into)
+        elementwise.difference_lanes(
+            y_sketches[i, p].reshape(-1), into.reshape(-1), into.reshape(-1), plane.constants[0]
+        )
 
-    work = [(i, p) for i in range(len(shares)) for p in PLANES]
-    masks = np.stack(each(one, work)).reshape(y_sketches.shape)
-    planewise = (np.moveaxis(v, 1, 0) for v in (y_sketches, masks))
-    return np.ascontiguousarray(np.moveaxis(ring.subtract(*planewise), 0, 1))
+    each(fill, [(i, p) for i in range(len(shares)) for p in PLANES])
+    return out
 
 
 def _no_sums(P: SketchMap) -> npt.NDArray[np.uint64]:
-    return np.zeros((P.rotations.shape[0], PARAMETERS.N), np.uint64)
+    return np.zeros((P.starts.shape[0], PARAMETERS.N), np.uint64)
 
 
-def _rotated_sums(P: SketchMap, y: Residues, p: int) -> Residues:
-    totals = _no_sums(P)
-    _add_rotated(P, totals, y, slice(0, len(y)))
-    return _reduced(totals, p)
+def _add_rotated(P: SketchMap, totals: npt.NDArray[np.uint64], y: Residues, blocks: slice, p: int) -> None:
+    """totals += the rotated sums over one block range that begins at a multiple of LANES."""
+    starts, factors = (np.ascontiguousarray(v[:, blocks.start :]) for v in (P.starts, P.factors))
+    sketching.add_rotated(totals, y, starts, factors, planes()[p].constants[0])
 
 
-def _add_rotated(P: SketchMap, totals: npt.NDArray[np.uint64], y: Residues, blocks: slice) -> None:
-    rotations, factors = (np.ascontiguousarray(v[:, blocks]) for v in (P.rotations, P.factors))
-    sketching.add_rotated(totals, y, rotations, factors)
-
-
-def _count(P: SketchMap, z: Residues, p: int) -> Residues:
-    totals = np.zeros((z.shape[0], P.c), np.uint64)
+def _count(P: SketchMap, z: Residues, p: int, out: Residues) -> None:
+    """The count sketch of z [m, N] into out [m, c]; a multiple of q makes the signed sums positive."""
+    totals = np.full((z.shape[0], P.c), planes()[p].q << 31, np.uint64)
     sketching.count(z, P.buckets, P.weights, totals)
-    return _reduced(totals, p)
+    elementwise.reduce_wide(totals.reshape(-1), out.reshape(-1), planes()[p].constants)
 
 
 def _reduced(totals: npt.NDArray[np.uint64], p: int) -> Residues:
-    """Signed 64-bit sums, |v| < 2^60, to residues: a multiple of q makes them positive first."""
-    plane, out = planes()[p], np.empty(totals.shape, np.uint32)
-    totals += np.uint64(plane.q << 31)
-    elementwise.reduce_wide(totals.reshape(-1), out.reshape(-1), plane.constants)
+    out = np.empty(totals.shape, np.uint32)
+    elementwise.reduce_wide(totals.reshape(-1), out.reshape(-1), planes()[p].constants)
     return out

@@ -19,7 +19,7 @@ from flower_robust.masking.ring import PLANES, Residues, planes
 
 @dataclass(frozen=True)
 class Squares:
-    """What the server learns, in the update's unit: squared distances [n, n], m estimates of each squared norm [n, m]."""
+    """What the server learns, in the update's unit: distances² [n, n], m estimates of each norm² [n, m]."""
 
     squared_distances: npt.NDArray[np.float64]
     partial_squared_norms: npt.NDArray[np.float64]

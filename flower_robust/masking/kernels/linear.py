@@ -14,14 +14,24 @@ TILE = 1024
 
 
 @kernel
+def _horner_step(out: Lanes, row: Lanes, point: u32, point_shoup: u32, q: u32) -> None:
+    for k in range(out.shape[0]):
+        out[k] = add(multiply(out[k], point, point_shoup, q), row[k], q)
+
+
+@kernel
+def _add_multiple(out: Lanes, row: Lanes, factor: u32, factor_shoup: u32, q: u32) -> None:
+    for k in range(out.shape[0]):
+        out[k] = add(multiply(row[k], factor, factor_shoup, q), out[k], q)
+
+
+@kernel
 def evaluate(coefficients: Lanes, point: u32, out: Lanes, q: u32) -> None:
     """out_k = Σ_i coefficients_i,k·point^i mod q, by Horner's rule from the highest degree."""
     point_shoup = shoup(point, q)
     out[:] = coefficients[coefficients.shape[0] - 1]
     for i in range(coefficients.shape[0] - 2, -1, -1):
-        row = coefficients[i]
-        for k in range(out.shape[0]):
-            out[k] = add(multiply(out[k], point, point_shoup, q), row[k], q)
+        _horner_step(out, coefficients[i], point, point_shoup, q)
 
 
 @kernel
@@ -31,10 +41,8 @@ def matrix_product(left: Lanes, right: Lanes, out: Lanes, q: u32) -> None:
         into = out[i]
         into[:] = 0
         for r in range(left.shape[1]):
-            factor, row = left[i, r], right[r]
-            factor_shoup = shoup(factor, q)
-            for k in range(into.shape[0]):
-                into[k] = add(multiply(row[k], factor, factor_shoup, q), into[k], q)
+            factor = left[i, r]
+            _add_multiple(into, right[r], factor, shoup(factor, q), q)
 
 
 @kernel
@@ -52,7 +60,7 @@ def inner(u: Lanes, v: Lanes, constants: Lanes) -> u32:
 
 @kernel
 def gram(rows: Lanes, first: int, step: int, out: Lanes, constants: Lanes) -> None:
-    """out_ik += Σ_v rows_iv·rows_kv mod q for k <= i and i = first, first + step, ..., in tiles that stay in the cache."""
+    """out_ik += Σ_v rows_iv·rows_kv mod q for k <= i, i = first, first + step, ...; tiles stay in the cache."""
     for start in range(0, rows.shape[1], TILE):
         for i in range(first, rows.shape[0], step):
             left = rows[i, start : start + TILE]

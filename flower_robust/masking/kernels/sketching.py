@@ -2,47 +2,61 @@
 
 import numpy as np
 import numpy.typing as npt
+from numpy import uint32 as u32
 from numpy import uint64 as u64
 
 from flower_robust.masking.kernels.compiled import kernel
+from flower_robust.masking.kernels.modular import subtract
 
 Lanes = npt.NDArray[np.uint32]
 Wide = npt.NDArray[np.uint64]
 
 
-@kernel
-def _add_run(total: Wide, y: Lanes, factor: u64) -> None:
-    for j in range(y.shape[0]):
-        total[j] += factor * u64(y[j])
+LANES = 4
+"""Blocks that are added to a sum in one pass over it."""
 
 
 @kernel
-def _subtract_run(total: Wide, y: Lanes, factor: u64) -> None:
-    for j in range(y.shape[0]):
-        total[j] -= factor * u64(y[j])
+def extend(y: Lanes, q: u32, out: Lanes) -> None:
+    """out = (−y, y, −y), 3N: the coefficients of ±X^r·y are the N entries from N − r for every r in [−N, N]."""
+    N = y.shape[0]
+    for j in range(N):
+        v = subtract(u32(0), y[j], q)
+        out[j], out[N + j], out[2 * N + j] = v, y[j], v
 
 
 @kernel
-def add_rotated(totals: Wide, y: Lanes, rotations: npt.NDArray[np.int64], factors: npt.NDArray[np.int64]) -> None:
-    """totals_l += Σ_b factors_lb·X^(rotations_lb)·y_b in Z[X]/(X^N + 1), modulo 2^64 (two's complement)."""
+def _add_windows(total: Wide, a: Lanes, b: Lanes, c: Lanes, d: Lanes, factors: npt.NDArray[np.int64]) -> None:
+    fa, fb, fc, fd = u32(factors[0]), u32(factors[1]), u32(factors[2]), u32(factors[3])
+    for j in range(total.shape[0]):
+        ab = u64(a[j]) * u64(fa) + u64(b[j]) * u64(fb)
+        cd = u64(c[j]) * u64(fc) + u64(d[j]) * u64(fd)
+        total[j] += ab + cd
+
+
+@kernel
+def add_rotated(totals: Wide, y: Lanes, starts: npt.NDArray[np.int64], factors: npt.NDArray[np.int64], q: u32) -> None:
+    """totals_i += Σ_b factors_ib·(±X^r·y_b), residues in [0, q) times factors >= 0, without reduction.
+
+    y [K, N]; starts [m, K']: where the window of `extend` begins; factors [m, K']; K' is K rounded up to LANES, the
+    factors beyond K are zero.
+    """
     N = y.shape[1]
-    for b in range(y.shape[0]):
-        block = y[b]
+    extended = np.zeros((LANES, 3 * N), np.uint32)
+    for first in range(0, y.shape[0], LANES):
+        for k in range(min(LANES, y.shape[0] - first)):
+            extend(y[first + k], q, extended[k])
         for i in range(totals.shape[0]):
-            r, factor = rotations[i, b], factors[i, b]
-            total = totals[i]
-            if factor > 0:
-                _add_run(total[r:], block[: N - r], u64(factor))
-                _subtract_run(total[:r], block[N - r :], u64(factor))
-            else:
-                _subtract_run(total[r:], block[: N - r], u64(-factor))
-                _add_run(total[:r], block[N - r :], u64(-factor))
+            at = starts[i, first : first + LANES]
+            a, b = extended[0, at[0] : at[0] + N], extended[1, at[1] : at[1] + N]
+            c, d = extended[2, at[2] : at[2] + N], extended[3, at[3] : at[3] + N]
+            _add_windows(totals[i], a, b, c, d, factors[i, first : first + LANES])
 
 
 @kernel
-def count(z: Lanes, buckets: npt.NDArray[np.int64], weights: npt.NDArray[np.int64], totals: Wide) -> None:
-    """totals_l,u += Σ over the coefficients j of bucket u of weights_lj·z_lj, modulo 2^64 (two's complement)."""
+def count(z: Lanes, buckets: npt.NDArray[np.uint16], weights: npt.NDArray[np.int8], totals: Wide) -> None:
+    """totals_iu += Σ over the coefficients j of bucket u of weights_ij·z_ij, modulo 2^64 (two's complement)."""
     for i in range(z.shape[0]):
         row, bucket, weight, total = z[i], buckets[i], weights[i], totals[i]
         for j in range(row.shape[0]):
-            total[bucket[j]] += u64(weight[j] * np.int64(row[j]))
+            total[u64(bucket[j])] += u64(np.int64(weight[j]) * np.int64(row[j]))
