@@ -1,10 +1,10 @@
-"""Ciphertexts from a dealer to each receiver that either end can open in public when the other one lies.
+"""Ciphertexts from a dealer to each receiver, which the dealer can open in public if the receiver lies about one.
 
-    envelope = E ‖ H(key) ‖ AES-256-GCM(key, plaintext),   E = e·G,   key = HKDF(e·K_receiver, info = route ‖ E)
+    envelope = E ‖ AES-256-GCM(key, plaintext),   E = e·G,   key = HKDF(e·K_receiver, info = route ‖ E)
 
-The dealer signs the digest of every envelope, which authenticates it. A receiver that shows `key` proves a bad
-plaintext (AES-GCM does not commit to its key, so the envelope carries the key's digest); a dealer that shows `e` proves a
-good one, if a receiver complains without cause (DESIGN section 5). One envelope's key says nothing of another (RFC 5869).
+The dealer signs the digest of every envelope, which authenticates it. Whoever is shown e derives the receiver's key
+and sees what the receiver saw; that says nothing of any other envelope, because each has its own e (DESIGN section 5).
+Abdalla, Bellare, Rogaway 2001 (DHIES); RFC 7748, RFC 5869.
 """
 
 import hashlib
@@ -20,8 +20,8 @@ from flower_robust.commitments.encoding import pack, u64
 from flower_robust.commitments.statement import CONTEXT
 from flower_robust.types import Digest, RosterName
 
-OVERHEAD = 32 + 32 + 16
-"""Bytes of an envelope beyond its plaintext: E, key digest, AES-GCM tag."""
+OVERHEAD = 32 + 16
+"""Bytes of an envelope beyond its plaintext: E and the AES-GCM tag."""
 _NONCE = bytes(12)
 """One key seals one plaintext (e is fresh), so the nonce is constant."""
 
@@ -37,17 +37,8 @@ class Route:
 
     def encode(self) -> bytes:
         """Canonical bytes."""
-        return pack(
-            CONTEXT + b"envelope", u64(self.run_id), self.plan_digest, self.dealer.encode(), self.receiver.encode()
-        )
-
-
-class UnreadableError(ValueError):
-    """An envelope that cannot be used; `key` is set where showing it proves the dealer wrong."""
-
-    def __init__(self, found: str, key: bytes | None = None) -> None:
-        self.found, self.key = found, key
-        super().__init__(found)
+        ends = (self.dealer.encode(), self.receiver.encode())
+        return pack(CONTEXT + b"envelope", u64(self.run_id), self.plan_digest, *ends)
 
 
 def seal(secret: bytes, receiver_key: bytes, route: Route, plaintext: bytes) -> bytes:
@@ -58,59 +49,40 @@ def seal(secret: bytes, receiver_key: bytes, route: Route, plaintext: bytes) -> 
     """
     private = X25519PrivateKey.from_private_bytes(secret)
     public = private.public_key().public_bytes_raw()
-    key = _key(private, receiver_key, route, public)
-    return public + key_digest(key) + AESGCM(key).encrypt(_NONCE, plaintext, route.encode())
+    cipher = AESGCM(_key(private, receiver_key, route, public))
+    return public + cipher.encrypt(_NONCE, plaintext, route.encode())
 
 
-def open_envelope(receiver_secret: bytes, route: Route, envelope: bytes) -> tuple[bytes, bytes]:
-    """(plaintext, key), at the receiver.
-
-    Raises UnreadableError: with the key if the dealer sealed nonsense under the key it named, without it if the two
-    ends do not even agree on the key, which only the dealer can clear up.
-    """
-    if len(envelope) < OVERHEAD:
-        raise UnreadableError(f"{len(envelope)} bytes")
+def open_envelope(receiver_secret: bytes, route: Route, envelope: bytes | memoryview) -> bytes:
+    """The plaintext, at the receiver. Raises ValueError if it does not open, which the dealer has to answer for."""
     public = bytes(envelope[:32])
-    try:
-        key = _key(X25519PrivateKey.from_private_bytes(receiver_secret), public, route, public)
-    except ValueError:
-        raise UnreadableError("a point of small order") from None
-    return open_with_key(key, route, envelope), key
+    return _opened(X25519PrivateKey.from_private_bytes(receiver_secret), public, route, envelope)
 
 
-def open_with_key(key: bytes, route: Route, envelope: bytes) -> bytes:
-    """The plaintext, for anybody to whom the receiver showed `key`.
+def open_disclosed(secret: bytes, receiver_key: bytes, route: Route, envelope: bytes | memoryview) -> bytes:
+    """The plaintext, for anybody to whom the dealer showed e.
 
-    Raises UnreadableError: with the key if it is the one that the dealer named but opens nothing (the dealer's fault),
-    without it if it is another key (the fault of whoever showed it).
+    Raises ValueError if e did not seal this envelope or seals nothing readable: then the dealer has proven nothing.
     """
-    if bytes(envelope[32:64]) != key_digest(key):
-        raise UnreadableError("another key")
-    try:
-        return AESGCM(key).decrypt(_NONCE, bytes(envelope[64:]), route.encode())
-    except InvalidTag:
-        raise UnreadableError("a ciphertext that does not authenticate", key) from None
-
-
-def open_with_secret(secret: bytes, receiver_key: bytes, route: Route, envelope: bytes) -> bytes:
-    """The plaintext, for anybody to whom the dealer showed e; UnreadableError if e did not seal this envelope."""
     private = X25519PrivateKey.from_private_bytes(secret)
-    public = private.public_key().public_bytes_raw()
-    if public != envelope[:32]:
-        raise UnreadableError("another ephemeral key")
-    return open_with_key(_key(private, receiver_key, route, public), route, envelope)
+    if private.public_key().public_bytes_raw() != bytes(envelope[:32]):
+        raise ValueError("found another ephemeral key")
+    return _opened(private, receiver_key, route, envelope)
 
 
-def envelope_digest(route: Route, envelope: bytes) -> Digest:
+def envelope_digest(route: Route, envelope: bytes | memoryview) -> Digest:
     """What the dealer signs of one envelope: SHA-256 over route and bytes."""
     state = hashlib.sha256(route.encode())
     state.update(envelope)
     return Digest(state.digest())
 
 
-def key_digest(key: bytes) -> bytes:
-    """SHA-256 of the key under its own domain: 32 bytes that fix the key and do not reveal it."""
-    return hashlib.sha256(pack(CONTEXT + b"envelope-key", key)).digest()
+def _opened(private: X25519PrivateKey, peer: bytes, route: Route, envelope: bytes | memoryview) -> bytes:
+    key = _key(private, peer, route, bytes(envelope[:32]))
+    try:
+        return AESGCM(key).decrypt(_NONCE, envelope[32:], route.encode())
+    except InvalidTag:
+        raise ValueError("found a ciphertext that does not authenticate") from None
 
 
 def _key(private: X25519PrivateKey, peer: bytes, route: Route, public: bytes) -> bytes:

@@ -22,15 +22,12 @@ def challenge_seed(plan_digest: Digest, commitments: Iterable[bytes]) -> bytes:
     return digest("challenge", plan_digest, *commitments)
 
 
-def digest(label: str, *fields: bytes) -> Digest:
-    """SHA-256 over the labelled fields; no two field lists and no two labels share a digest."""
-    return Digest(hashlib.sha256(pack(CONTEXT + label.encode(), *fields)).digest())
-
-
-def bulk_digest(label: str, body: bytes | memoryview) -> Digest:
-    """SHA-256 of one large body behind its label, without a copy of the body."""
+def digest(label: str, *fields: bytes | memoryview) -> Digest:
+    """SHA-256 of pack(label, fields...), without a copy: no two field lists and no two labels share a digest."""
     state = hashlib.sha256(pack(CONTEXT + label.encode()))
-    state.update(body)
+    for field in fields:
+        state.update(len(field).to_bytes(4, "big"))
+        state.update(field)
     return Digest(state.digest())
 
 
