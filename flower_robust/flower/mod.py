@@ -7,7 +7,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from numpy.typing import NDArray
 
-from flower_robust.commitments import Identity, update_norm
+from flower_robust.commitments import Identity, Roster, update_norm
 from flower_robust.errors import ConfigurationError, NonFiniteUpdate
 from flower_robust.flower.enrol import claim
 from flower_robust.flower.envelope import ENROL, ENVELOPE, TRAIN, envelope_of, field
@@ -18,15 +18,18 @@ from flower_robust.protocol.plan import RoundPlan
 IdentitySource = Identity | Callable[[Context], Identity] | None
 
 
-def robust_mod(identity: IdentitySource = None) -> Mod:
+def robust_mod(identity: IdentitySource = None, roster: Roster | None = None) -> Mod:
     """A Flower mod that proves who this client is and sends signed, bounded updates instead of weights.
 
         update = new - old,  update *= min(1, C / |update|)
 
     `identity` is an Identity, a function of the Context, or None: then `node_config["identity"]` is the path of an
-    identity file (`flower-supernode --node-config 'identity="/path"'`). Messages without the protocol's record pass
-    through untouched. Raises ConfigurationError where there is no identity, and NonFiniteUpdate or ConfigurationError
-    where the app returned something that cannot be sent; the server then sees an error from this client.
+    identity file (`flower-supernode --node-config 'identity="/path"'`). With `roster`, a server that holds another one
+    is refused. Messages without the protocol's record pass through untouched.
+
+    Raises ConfigurationError where identity or roster do not fit, FaultyServer on a plan that does not ask this client,
+    and NonFiniteUpdate, MalformedReply or ConfigurationError where the app returned something that cannot be sent; the
+    server then sees an error from this client.
     """
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -35,6 +38,7 @@ def robust_mod(identity: IdentitySource = None) -> Mod:
         phase, signer = field(envelope_of(message.content), "phase", str), resolve_identity(identity, context)
         if phase == ENROL:
             asked = envelope_of(message.content)
+            _check_roster(roster, field(asked, "roster", bytes))
             return Message(claim(signer, asked, context.run_id, context.node_id), reply_to=message)
         if phase == TRAIN:
             return train(message, context, call_next, signer)
@@ -53,6 +57,11 @@ def resolve_identity(identity: IdentitySource, context: Context) -> Identity:
     if not isinstance(path, str):
         raise ConfigurationError("node_config identity", path, "the path of this participant's identity file")
     return Identity.load(path)
+
+
+def _check_roster(pinned: Roster | None, digest: bytes) -> None:
+    if pinned is not None and pinned.digest != digest:
+        raise ConfigurationError("roster", f"digest {digest.hex()} at the server", f"{pinned.digest.hex()}, as here")
 
 
 def train(message: Message, context: Context, call_next: ClientAppCallable, identity: Identity) -> Message:

@@ -51,8 +51,13 @@ class PlainRound:
         self._rows = torch.empty((len(plan.cohort), layout.d), dtype=dtype, device=device)
         self._row = np.empty(layout.d, layout.row_dtype) if device.type != "cpu" else None
         self.accepted: dict[RosterName, Beside] = {}
-        self.faults: list[ClientFault] = []
+        self._faults: dict[RosterName, ClientFault] = {}
         self.received_bytes: dict[str, int] = {}
+
+    @property
+    def faults(self) -> list[ClientFault]:
+        """Who lost the round and why, in the cohort's order."""
+        return [self._faults[name] for name in self.plan.cohort if name in self._faults]
 
     def envelope(self, arrays_key: str) -> ConfigRecord:
         """What every member of the cohort gets beside the strategy's own message."""
@@ -68,9 +73,9 @@ class PlainRound:
                 raise OversizedReply(name, TRAIN, f"{size} bytes", f"at most {self.layout.nbytes + SLACK_BYTES}")
             self.accepted[name] = self._verified(name, content)
         except UnreadableError as error:
-            self.faults.append(MalformedReply(name, TRAIN, error.found, error.required))
+            self._faults[name] = MalformedReply(name, TRAIN, error.found, error.required)
         except ClientFault as fault:
-            self.faults.append(fault)
+            self._faults[name] = fault
 
     def conclude(
         self,

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from flwr.app import MetricRecord
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedProx
 
 from flower_robust import RobustAggregation
-from flower_robust.aggregation import Mean, MultiKrum
+from flower_robust.aggregation import Mean
 from tests.flower_double import FakeGrid, arrays_of, federation, model, record, robust_nodes, stock_nodes
 
 pytestmark = pytest.mark.window
