@@ -68,12 +68,12 @@ def rule_from_text(text: str, f: int = 0) -> Rule:
     """
     parts = [_part(part, f) for part in text.split(">>")]
 
-    def then(rule: Rule, before: Rule) -> Rule:
+    def then(before: Rule, rule: Rule) -> Rule:
         if not isinstance(before, Mixing):
             raise ConfigurationError("rule", text, f"a pre-aggregation before '>>', which {before!r} is not")
         return before >> rule
 
-    return reduce(then, reversed(parts))
+    return reduce(then, parts)
 
 
 def _part(text: str, f: int) -> Rule:
