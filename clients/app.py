@@ -1,0 +1,55 @@
+"""The hospital's ClientApp. Everything it computes is in `clients.hospital`; its lies are in attacks and tampering."""
+
+from functools import cache
+
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from clients.attacks import Attack
+from clients.datasets import Federation
+from clients.hospital import local_round
+from clients.settings import Settings
+from clients.tampering import ARRAYS, CONFIG, COUNT, METRICS, tampering_mod
+from flower_robust import robust_mod
+from flower_robust.commitments import Identity
+
+
+def identity_of(context: Context) -> Identity:
+    """The key file that the node's configuration names, else the hospital's simulated key."""
+    if path := context.node_config.get("identity"):
+        return Identity.load(str(path))
+    settings, federation, i = participant(context)
+    return settings.identity(federation.names[i])
+
+
+def participant(context: Context) -> tuple[Settings, Federation, int]:
+    """The run's settings, its hospitals, and which of them this node is."""
+    settings, federation = _read(tuple(sorted(context.run_config.items())))
+    return settings, federation, int(context.node_config["partition-id"])
+
+
+def malice(context: Context) -> tuple[Attack, float, Identity]:
+    """What this node does to its replies, how strongly, and the key it signs with."""
+    settings, federation, i = participant(context)
+    return settings.attack_of(federation.names[i]), settings.strength, identity_of(context)
+
+
+@cache
+def _read(config: tuple[tuple[str, str | int | float | bool], ...]) -> tuple[Settings, Federation]:
+    settings = Settings.from_config(dict(config))
+    return settings, settings.federation()
+
+
+app = ClientApp(mods=[tampering_mod(malice), robust_mod(identity_of)])
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """One round of the hospital's training."""
+    settings, federation, i = participant(context)
+    state = message.content.array_records[ARRAYS].to_torch_state_dict()
+    server_round = int(message.content.config_records[CONFIG]["server-round"])  # type: ignore[arg-type]
+    new, loss = local_round(settings, federation, i, dict(state), server_round)
+    metrics = MetricRecord({COUNT: len(federation.hospitals[i].train), "train-loss": loss})
+    name = ConfigRecord({"name": federation.names[i]})
+    return Message(RecordDict({ARRAYS: ArrayRecord(new), METRICS: metrics, "hospital": name}), reply_to=message)

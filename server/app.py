@@ -1,0 +1,129 @@
+"""The ServerApp: plain FedAvg and ours, one after the other, on the same hospitals, attacks and seed."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from flwr.app import ArrayRecord, Context, MetricRecord
+from flwr.serverapp import Grid, ServerApp
+from flwr.serverapp.strategy import FedAvg, Result
+from torch import nn
+
+from clients.datasets import Federation
+from clients.models import build_model
+from clients.settings import Settings
+from flower_robust import RobustAggregation
+from flower_robust.aggregation import rule_from_text
+from flower_robust.commitments import Roster, RosterEntry
+from flower_robust.errors import RobustError
+from flower_robust.protocol.report import RoundReport
+from server.averaging import OrderedFedAvg
+from server.evaluation import Evaluation, evaluate
+from server.journal import TRUST, Journal
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run every arm, write the run folder; an arm of ours that fails fails the run."""
+    settings = Settings.from_config(context.run_config)
+    federation = settings.federation()
+    folder = Path(settings.out or f"runs/{context.run_id}")
+    journal = Journal.start(folder, {**settings.to_config(), "versions": versions(), "run-id": str(context.run_id)})
+    try:
+        arms = {name: Arm(name, settings, federation, journal).run(grid) for name in settings.arms}
+    except RobustError as error:
+        journal.fail(error)
+        raise
+    journal.finish({**arms, "malicious": list(settings.malicious), "rounds": settings.rounds})
+
+
+class Arm:
+    """One strategy from the initial model to its last round; every round becomes a line of the journal."""
+
+    def __init__(self, name: str, settings: Settings, federation: Federation, journal: Journal) -> None:
+        self.name, self.settings, self.federation, self.journal = name, settings, federation, journal
+        self.model = build_model(settings.model, federation.shape, federation.classes, settings.seed)
+        self.reports: dict[int, RoundReport] = {}
+        self.last: Evaluation = evaluate(self.model, federation)
+
+    def run(self, grid: Grid) -> dict[str, object]:
+        """The arm's final metrics. The plain average may break down on the way; ours raises if it has to stop."""
+        aborted = {}
+        try:
+            result = self._start(grid)
+        except RobustError:
+            raise
+        except Exception as error:
+            if self.name == "robust":
+                raise
+            aborted = {"aborted": f"{type(error).__name__}: {error}"[:300]}
+        else:
+            self._save(result)
+        return {**self.last, **aborted, **self._trust()}
+
+    def _start(self, grid: Grid) -> Result:
+        strategy = self._fedavg()
+        if self.name == "robust":
+            return self._robust(strategy).start(grid, self._initial(), self.settings.rounds, evaluate_fn=self._evaluate)
+        return strategy.start(grid, self._initial(), self.settings.rounds, evaluate_fn=self._evaluate)
+
+    def _fedavg(self) -> FedAvg:
+        n = self.settings.hospitals
+        return OrderedFedAvg(
+            fraction_train=1.0, fraction_evaluate=0.0, min_train_nodes=1, min_evaluate_nodes=0, min_available_nodes=n
+        )
+
+    def _robust(self, strategy: FedAvg) -> RobustAggregation:
+        settings = self.settings
+        strategy.min_available_nodes = 1
+        return RobustAggregation(
+            strategy,
+            rule=rule_from_text(settings.rule, settings.f),
+            roster=simulated_roster(settings, self.federation),
+            norm_bound=settings.norm_bound,
+            trust_file=settings.trust_file or self.journal.folder / TRUST,
+            on_round=lambda report: self.reports.update({report.round: report}),
+        )
+
+    def _initial(self) -> ArrayRecord:
+        return ArrayRecord(self.model.state_dict())
+
+    def _evaluate(self, server_round: int, arrays: ArrayRecord) -> MetricRecord:
+        self.last = evaluate(loaded(self.model, arrays), self.federation)
+        report = self.reports.get(server_round)
+        self.journal.round(self.name, server_round, {**self.last, **({"report": report.record()} if report else {})})
+        return MetricRecord({"accuracy": self.last["accuracy"], "auc": self.last["auc"] or 0.5})
+
+    def _save(self, result: Result) -> None:
+        state = loaded(self.model, result.arrays).state_dict()
+        self.journal.model(self.name, {name: cast(np.ndarray, tensor.numpy()) for name, tensor in state.items()})
+
+    def _trust(self) -> dict[str, object]:
+        if not self.reports:
+            return {}
+        state = self.reports[max(self.reports)].trust
+        return {
+            "trust": {name: state[name].mean for name in state.names},
+            "quarantined": [name for name in state.names if state[name].quarantined],
+        }
+
+
+def loaded(model: nn.Module, arrays: ArrayRecord) -> nn.Module:
+    """The model with these weights."""
+    model.load_state_dict(arrays.to_torch_state_dict())
+    return model
+
+
+def simulated_roster(settings: Settings, federation: Federation) -> Roster:
+    """The hospitals with their simulated keys and the training rows they hold."""
+    return Roster(
+        RosterEntry.of(settings.identity(hospital.name), len(hospital.train)) for hospital in federation.hospitals
+    )
+
+
+def versions() -> dict[str, str]:
+    """What ran."""
+    return {name: version(name) for name in ("flower-robust", "flwr", "torch", "numpy")}
