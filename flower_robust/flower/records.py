@@ -1,6 +1,8 @@
 """ArrayRecord <-> named numpy arrays <-> one row of floats. numpy only, so that clients need no torch."""
 
 import io
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,7 +20,12 @@ BUFFERS = ("*running_mean", "*running_var", "*num_batches_tracked")
 """Names of BatchNorm's buffers as PyTorch writes them: statistics of local records, not steps of an optimiser."""
 
 _NUMPY = "numpy.ndarray"
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '([<>|][biufc]\d{1,2})', 'fortran_order': (True|False), "
+    rb"'shape': \(((?:\d{1,18}, ?)*(?:\d{1,18},?)?)\), \} *\n",
+    re.DOTALL,
+)
+"""The header as numpy writes it: numpy's own reader evaluates it as Python, which an attacker may write."""
 
 
 class UnreadableError(ValueError):
@@ -115,21 +122,24 @@ class Layout:
 
 
 def read_array(array: Array) -> NDArray[Any]:
-    """The array as a read-only view of its bytes: nothing is copied or unpickled, whatever the header claims.
+    """The array as a read-only view of its bytes: nothing is copied, evaluated or unpickled, whatever it claims.
 
-    Raises UnreadableError on bytes that are not one .npy array of numbers of exactly the announced size.
+    Raises UnreadableError on bytes that are not one .npy array (version 1.0) of numbers of exactly the announced size.
     """
     if array.stype != _NUMPY:
         raise UnreadableError(f"serialization {array.stype[:40]!r}", _NUMPY)
+    if (header := _HEADER.match(array.data)) is None:
+        raise UnreadableError(f"{len(array.data)} bytes without a header", "one .npy array of numbers")
+    descr, fortran, lengths = (group.decode() for group in header.groups())
+    shape = tuple(int(length) for length in lengths.split(",") if length.strip())
+    start = 10 + int.from_bytes(array.data[8:10], "little")
     try:
-        file = io.BytesIO(array.data)
-        shape, fortran, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
-        flat = np.frombuffer(array.data, dtype, offset=file.tell()) if dtype.kind in "biufc" else None
-        if flat is None or any(length < 0 for length in shape) or flat.size != _product(shape):
-            raise ValueError(f"{len(array.data)} bytes for {_shown(dtype, shape)}")
-        return flat.reshape(shape, order="F" if fortran else "C")
-    except (ValueError, KeyError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError) as error:
-        raise UnreadableError(f"an unreadable array ({str(error)[:80]})", "one .npy array of numbers") from None
+        dtype = np.dtype(descr)
+    except TypeError:
+        raise UnreadableError(f"dtype {descr!r}", "numbers") from None
+    if header.end() != start or len(array.data) - start != math.prod(shape) * dtype.itemsize:
+        raise UnreadableError(f"{len(array.data) - start} bytes for {descr} {lengths[:40]}", "the announced size")
+    return np.frombuffer(array.data, dtype, offset=start).reshape(shape, order="F" if fortran == "True" else "C")
 
 
 def write_array(array: NDArray[Any]) -> Array:
@@ -149,14 +159,3 @@ def read_arrays(record: Mapping[str, Array]) -> dict[str, NDArray[Any]]:
 def write_arrays(arrays: NamedArrays) -> ArrayRecord:
     """A record of the arrays, names and order kept."""
     return ArrayRecord({name: write_array(array) for name, array in arrays.items()})
-
-
-def _product(shape: Sequence[int]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size
-
-
-def _shown(dtype: object, shape: Sequence[int]) -> str:
-    return f"{dtype}{list(shape)}"
