@@ -99,11 +99,14 @@ class RoundPlan:
             run_id, number, f, quorum, bound, roster, model, cohort, rule, nonce, masking = unpack(encoded, 11)
             if (len(roster), len(model), len(nonce)) != (32, 32, NONCE_BYTES):
                 raise ValueError("found digests or nonce of another length")
+            names = tuple(RosterName(name.decode()) for name in unpack_all(cohort))
+            if len(set(names)) != len(names) or not 1 <= from_u64(quorum) <= len(names):
+                raise ValueError("found a name twice, or a quorum that the cohort cannot reach")
             return cls(
                 run_id=from_u64(run_id),
                 round=from_u64(number),
                 roster_digest=Digest(roster),
-                cohort=tuple(RosterName(name.decode()) for name in unpack_all(cohort)),
+                cohort=names,
                 rule=rule.decode(),
                 f=from_u64(f),
                 norm_bound=_positive(from_f64(bound)),

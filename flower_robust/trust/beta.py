@@ -38,7 +38,7 @@ class BetaTrust:
     memory: float = 0.95
     severity: float = 2.0
     quarantine: float = 0.3
-    readmit: float = 0.6
+    readmit: float = 0.5
     accusation: float = 0.3
     prior: tuple[float, float] = (3.0, 1.0)
 

@@ -19,7 +19,8 @@ class Signal:
     """One accepted update beside the others of its round.
 
     `far` in [0, 1]: its distance to the aggregate, from 0 (1.5 times the median distance) to 1 (3 times);
-    `against`: how much less than the median cosine, and than 0.2, its cosine to the others' centre is, at most 2.
+    `against` in [0, 1.2]: how much less than 0.2 and than the median cosine its cosine to the others' centre is.
+    Agreement counts 0, not less: nobody saves it up for a later attack.
     """
 
     far: float
@@ -53,4 +54,4 @@ def ramp(value: float, low: float, high: float) -> float:
 def _signal(evidence: Evidence, usual_distance: float, usual_cosine: float) -> Signal:
     distance, cosine = evidence.distance or 0.0, evidence.cosine or 0.0
     far = ramp(distance, 1.5 * usual_distance, 3 * usual_distance)
-    return Signal(far, min(usual_cosine, 0.2) - cosine)
+    return Signal(far, max(0.0, min(usual_cosine, 0.2) - cosine))
