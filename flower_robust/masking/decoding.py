@@ -74,9 +74,9 @@ def _combined(shares: Residues, seed: bytes) -> Residues:
 
 def inner_products(rows: Residues, factors: Residues, plane: int) -> Residues:
     """Σ_k factors_k·rows_i,k mod q_plane for every row of [R, K]; returns [R]."""
-    constants = planes()[plane].constants
-    out = [linear.inner(np.ascontiguousarray(row), factors, constants) for row in rows]
-    return np.array(out, np.uint32)
+    out = np.empty(rows.shape[0], np.uint32)
+    linear.inner_rows(np.ascontiguousarray(rows), factors, out, planes()[plane].constants)
+    return out
 
 
 def inspect_dealers(

@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from flower_robust.masking import ring
-from flower_robust.masking.kernels import elementwise, ntt
+from flower_robust.masking.kernels import elementwise
 from flower_robust.masking.parallel import each
 from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.public import PublicElements
-from flower_robust.masking.ring import PLANES, Coefficients, Points, Residues, planes
+from flower_robust.masking.ring import PLANES, Coefficients, Residues, planes
 from flower_robust.masking.stream import Stream, uniform
 
 
@@ -44,7 +44,7 @@ def mask(x: npt.NDArray[np.int32], s: Coefficients, a: PublicElements, noise_see
 
     def fill(p: int) -> None:
         for blocks in a.groups():
-            _product(p, a.points(p, blocks), s_points, y[p, blocks])
+            planes()[p].product_coefficients(a.points(p, blocks), s_points[p], y[p, blocks])
             elementwise.add_signed(y[p, blocks].reshape(-1), noisy[blocks].reshape(-1), planes()[p].constants[0])
 
     each(fill, PLANES)
@@ -65,14 +65,9 @@ def unmask(total: Residues, s: Coefficients, a: PublicElements) -> npt.NDArray[n
         q = planes()[p].constants[0]
         for blocks in a.groups():
             out = plain[p, blocks]
-            _product(p, a.points(p, blocks), s_points, out)
+            planes()[p].product_coefficients(a.points(p, blocks), s_points[p], out)
             elementwise.difference_lanes(total[p, blocks].reshape(-1), out.reshape(-1), out.reshape(-1), q)
 
     s_points = ring.to_points(s)
     each(fill, PLANES)
     return ring.centred(plain).reshape(-1)
-
-
-def _product(p: int, points: Residues, s: Points, out: Residues) -> None:
-    plane = planes()[p]
-    ntt.backward_of_product(points, s[p], out, plane.backward[0], plane.backward[1], plane.constants)

@@ -48,6 +48,19 @@ class Plane:
     backward: Residues
     constants: Residues
 
+    def transform(self, x: Residues) -> None:
+        """Coefficients [K, N] to points, in place."""
+        ntt.forward(x, np.empty(ntt.N, np.uint32), self.forward[0], self.forward[1], self.constants)
+
+    def transform_back(self, x: Residues) -> None:
+        """Points [K, N] to coefficients, in place."""
+        ntt.backward(x, np.empty(ntt.N, np.uint32), self.backward[0], self.backward[1], self.constants)
+
+    def product_coefficients(self, x: Residues, s: Residues, out: Residues) -> None:
+        """Coefficients of x_k·s into out [K, N] for points x [K, N] and s [N]."""
+        scratch = np.empty((3, ntt.N), np.uint32)
+        ntt.backward_of_product(x, s, out, scratch, self.backward[0], self.backward[1], self.constants)
+
 
 @cache
 def planes() -> tuple[Plane, Plane]:
@@ -103,46 +116,28 @@ def multiply_points(x: Points, y: Points) -> Points:
     """x ∘ y mod q, same shape [2, ...]: the product of ring elements in transformed form."""
     out = np.empty(x.shape, np.uint32)
     for p in PLANES:
-        elementwise_product(_flat(x[p]), _flat(y[p]), out[p].reshape(-1), planes()[p].constants)
+        ntt.product(_flat(x[p]), _flat(y[p]), out[p].reshape(-1), planes()[p].constants)
     return out
-
-
-elementwise_product = ntt.product
 
 
 def to_points(x: Coefficients) -> Points:
     """The transform of every element of x [2, ..., N]; a new array."""
     out = np.array(x, np.uint32, order="C")
-
-    def transform(p: int) -> None:
-        plane = planes()[p]
-        ntt.forward(out[p].reshape(-1, PARAMETERS.N), plane.forward[0], plane.forward[1], plane.constants)
-
-    each(transform, PLANES)
+    each(lambda p: planes()[p].transform(out[p].reshape(-1, PARAMETERS.N)), PLANES)
     return out
 
 
 def to_coefficients(x: Points) -> Coefficients:
     """The inverse transform of every element of x [2, ..., N]; a new array."""
     out = np.array(x, np.uint32, order="C")
-
-    def transform(p: int) -> None:
-        plane = planes()[p]
-        ntt.backward(out[p].reshape(-1, PARAMETERS.N), plane.backward[0], plane.backward[1], plane.constants)
-
-    each(transform, PLANES)
+    each(lambda p: planes()[p].transform_back(out[p].reshape(-1, PARAMETERS.N)), PLANES)
     return out
 
 
 def product_coefficients(x: Points, s: Points) -> Coefficients:
     """The coefficients of x_k·s for every x_k of x [2, K, N] and one s [2, N], both transformed."""
     out = np.empty(x.shape, np.uint32)
-
-    def multiply(p: int) -> None:
-        plane = planes()[p]
-        ntt.backward_of_product(x[p], s[p], out[p], plane.backward[0], plane.backward[1], plane.constants)
-
-    each(multiply, PLANES)
+    each(lambda p: planes()[p].product_coefficients(x[p], s[p], out[p]), PLANES)
     return out
 
 

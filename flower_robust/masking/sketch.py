@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flower_robust.masking.kernels import elementwise, ntt, sketching
+from flower_robust.masking.kernels import elementwise, sketching
 from flower_robust.masking.parallel import each
 from flower_robust.masking.parameters import PARAMETERS, ParameterSet
 from flower_robust.masking.public import PublicElements
@@ -91,10 +91,10 @@ def public_sums(P: SketchMap, a: PublicElements) -> Points:
         plane, totals = planes()[p], _no_sums(P)
         for blocks in a.groups():
             coefficients = a.points(p, blocks)
-            ntt.backward(coefficients, plane.backward[0], plane.backward[1], plane.constants)
+            plane.transform_back(coefficients)
             _add_rotated(P, totals, coefficients, blocks, p)
         out[p] = _reduced(totals, p)
-        ntt.forward(out[p], plane.forward[0], plane.forward[1], plane.constants)
+        plane.transform(out[p])
 
     each(fill, PLANES)
     return out
@@ -113,9 +113,9 @@ def sketch_shares(P: SketchMap, A: Points, y_sketches: Residues, shares: Residue
     def fill(work: tuple[int, int]) -> None:
         i, p = work
         plane, point, into = planes()[p], shares[i, p].reshape(1, -1).copy(), out[i, p]
-        ntt.forward(point, plane.forward[0], plane.forward[1], plane.constants)
+        plane.transform(point)
         products = np.empty_like(A[p])
-        ntt.backward_of_product(A[p], point[0], products, plane.backward[0], plane.backward[1], plane.constants)
+        plane.product_coefficients(A[p], point[0], products)
         _count(P, products, p, into)
         elementwise.difference_lanes(
             y_sketches[i, p].reshape(-1), into.reshape(-1), into.reshape(-1), plane.constants[0]
@@ -132,7 +132,8 @@ def _no_sums(P: SketchMap) -> npt.NDArray[np.uint64]:
 def _add_rotated(P: SketchMap, totals: npt.NDArray[np.uint64], y: Residues, blocks: slice, p: int) -> None:
     """totals += the rotated sums over one block range that begins at a multiple of LANES."""
     starts, factors = (np.ascontiguousarray(v[:, blocks.start :]) for v in (P.starts, P.factors))
-    sketching.add_rotated(totals, y, starts, factors, planes()[p].constants[0])
+    extended = np.zeros((sketching.LANES, 3 * PARAMETERS.N), np.uint32)
+    sketching.add_rotated(totals, y, starts, factors, extended, planes()[p].constants[0])
 
 
 def _count(P: SketchMap, z: Residues, p: int, out: Residues) -> None:

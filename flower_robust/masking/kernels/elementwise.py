@@ -13,21 +13,21 @@ Wide = npt.NDArray[np.uint64]
 Integers = npt.NDArray[np.int32]
 
 
-@kernel
+@kernel("u4[:] u4[:] u4[:] u4")
 def sum_lanes(x: Lanes, y: Lanes, out: Lanes, q: u32) -> None:
     """out = x + y mod q."""
     for j in range(x.shape[0]):
         out[j] = add(x[j], y[j], q)
 
 
-@kernel
+@kernel("u4[:] u4[:] u4[:] u4")
 def difference_lanes(x: Lanes, y: Lanes, out: Lanes, q: u32) -> None:
     """out = x - y mod q."""
     for j in range(x.shape[0]):
         out[j] = subtract(x[j], y[j], q)
 
 
-@kernel
+@kernel("u4[:] i4[:] u4")
 def add_signed(y: Lanes, x: Integers, q: u32) -> None:
     """y += x mod q in place, for |x| < q."""
     for j in range(y.shape[0]):
@@ -35,14 +35,14 @@ def add_signed(y: Lanes, x: Integers, q: u32) -> None:
         y[j] = add(y[j], min(v, u32(v + q)), q)
 
 
-@kernel
+@kernel("u8[:] u4[:] u8")
 def accumulate(total: Wide, y: Lanes, weight: u64) -> None:
     """total += weight·y without reduction."""
     for j in range(y.shape[0]):
         total[j] += weight * u64(y[j])
 
 
-@kernel
+@kernel("u8[:] u4[:] u4[:]")
 def reduce_wide(total: Wide, out: Lanes, constants: Lanes) -> None:
     """out = total mod q."""
     q, radix, radix_shoup = constants[0], constants[3], constants[4]
@@ -50,7 +50,7 @@ def reduce_wide(total: Wide, out: Lanes, constants: Lanes) -> None:
         out[j] = reduce(total[j], radix, radix_shoup, q)
 
 
-@kernel
+@kernel("u4[:] u4[:] i8[:] u8[:]")
 def centred(x1: Lanes, x2: Lanes, out: npt.NDArray[np.int64], crt: Wide) -> None:
     """out in (-q/2, q/2] with out = x1 mod q1 and x2 mod q2; crt = (q1, q2, q1⁻¹ mod q2, its Shoup factor)."""
     q1, q2, inverse, inverse_shoup = crt[0], u32(crt[1]), u32(crt[2]), u32(crt[3])
@@ -63,7 +63,7 @@ def centred(x1: Lanes, x2: Lanes, out: npt.NDArray[np.int64], crt: Wide) -> None
         out[j] = np.int64(v - q) if v > q >> u64(1) else np.int64(v)
 
 
-@kernel
+@kernel("u4[:] u4[:] i8 u4 -> i8")
 def accept(words: Lanes, out: Lanes, have: int, q: u32) -> int:
     """Append the words whose low 31 bits are below q to out[have:]; returns the new count. Exactly uniform."""
     room = out.shape[0]
@@ -76,7 +76,7 @@ def accept(words: Lanes, out: Lanes, have: int, q: u32) -> int:
     return have
 
 
-@kernel
+@kernel("i4[:] u4[:]")
 def add_binomial(x: Integers, words: Lanes) -> None:
     """x_2j, x_2j+1 += popcount(byte) - popcount(byte): centred binomials of η = 8, two per word."""
     for j in range(words.shape[0]):
@@ -88,7 +88,7 @@ def add_binomial(x: Integers, words: Lanes) -> None:
         x[2 * j + 1] += np.int32(u32(v >> u32(16)) & u32(255)) - np.int32(v >> u32(24))
 
 
-@kernel
+@kernel("f4[:] f8 u1[:] i4[:]")
 def round_signed(update: npt.NDArray[np.float32], factor: float, signs: npt.NDArray[np.uint8], out: Integers) -> None:
     """out_j = D_j·rint(factor·update_j), D_j = -1 where bit j of signs is set."""
     for j in range(update.shape[0]):
@@ -97,7 +97,7 @@ def round_signed(update: npt.NDArray[np.float32], factor: float, signs: npt.NDAr
         out[j] = (v ^ -bit) + bit
 
 
-@kernel
+@kernel("i8[:] f8 u1[:] f4[:]")
 def unsign(x: npt.NDArray[np.int64], factor: float, signs: npt.NDArray[np.uint8], out: npt.NDArray[np.float32]) -> None:
     """out_j = D_j·factor·x_j."""
     for j in range(out.shape[0]):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from numpy import uint32 as u32
 from numpy import uint64 as u64
 
-from flower_robust.masking.kernels.compiled import kernel
+from flower_robust.masking.kernels.compiled import inline, kernel
 from flower_robust.masking.kernels.modular import add, multiply, reduce, shoup, subtract
 
 Lanes = npt.NDArray[np.uint32]
@@ -21,14 +21,14 @@ SIDE = 64
 N = SIDE * SIDE
 
 
-@kernel
+@inline
 def _transpose(x: Lanes, out: Lanes) -> None:
     for row in range(SIDE):
         for column in range(SIDE):
             out[column * SIDE + row] = x[row * SIDE + column]
 
 
-@kernel
+@inline
 def _forward(x: Lanes, scratch: Lanes, w: Lanes, ws: Lanes, q: u32) -> None:
     groups, half = 1, N // 2
     while groups < SIDE:
@@ -54,10 +54,11 @@ def _forward(x: Lanes, scratch: Lanes, w: Lanes, ws: Lanes, q: u32) -> None:
                     u, v = low[r], multiply(high[r], factors[r], factors_shoup[r], q)
                     low[r], high[r] = add(u, v, q), subtract(u, v, q)
         groups, half = 2 * groups, half // 2
-    x[:] = scratch
+    for j in range(N):
+        x[j] = scratch[j]
 
 
-@kernel
+@inline
 def _backward(x: Lanes, scratch: Lanes, w: Lanes, ws: Lanes, q: u32) -> None:
     groups, half, at = SIDE // 2, 1, N
     while groups > 0:
@@ -86,32 +87,31 @@ def _backward(x: Lanes, scratch: Lanes, w: Lanes, ws: Lanes, q: u32) -> None:
                 low[j] = add(u, v, q)
                 high[j] = multiply(u32(u32(u + q) - v), factor, factor_shoup, q)
         groups, half = groups // 2, 2 * half
-    x[:] = scratch
+    for j in range(N):
+        x[j] = scratch[j]
 
 
-@kernel
-def forward(x: Lanes, w: Lanes, ws: Lanes, constants: Lanes) -> None:
-    """The transform of every row of x [K, N], in place."""
-    scratch = np.empty(N, np.uint32)
+@kernel("u4[:,:] u4[:] u4[:] u4[:] u4[:]")
+def forward(x: Lanes, scratch: Lanes, w: Lanes, ws: Lanes, constants: Lanes) -> None:
+    """The transform of every row of x [K, N], in place; scratch [N]."""
     for k in range(x.shape[0]):
         _forward(x[k], scratch, w, ws, constants[0])
 
 
-@kernel
-def backward(x: Lanes, w: Lanes, ws: Lanes, constants: Lanes) -> None:
-    """The inverse transform of every row of x [K, N], in place."""
-    scratch = np.empty(N, np.uint32)
+@kernel("u4[:,:] u4[:] u4[:] u4[:] u4[:]")
+def backward(x: Lanes, scratch: Lanes, w: Lanes, ws: Lanes, constants: Lanes) -> None:
+    """The inverse transform of every row of x [K, N], in place; scratch [N]."""
     for k in range(x.shape[0]):
         _backward(x[k], scratch, w, ws, constants[0])
         for j in range(N):
             x[k, j] = multiply(x[k, j], constants[1], constants[2], constants[0])
 
 
-@kernel
-def backward_of_product(x: Lanes, s: Lanes, out: Lanes, w: Lanes, ws: Lanes, constants: Lanes) -> None:
-    """out_k = the inverse transform of x_k ∘ s for every row of x [K, N] and one s [N] (both transformed)."""
+@kernel("u4[:,:] u4[:] u4[:,:] u4[:,:] u4[:] u4[:] u4[:]")
+def backward_of_product(x: Lanes, s: Lanes, out: Lanes, scratch: Lanes, w: Lanes, ws: Lanes, constants: Lanes) -> None:
+    """out_k = coefficients of x_k ∘ s for every row of x [K, N] and one s [N], all transformed; scratch [3, N]."""
     q = constants[0]
-    scratch, factor, factor_shoup = np.empty(N, np.uint32), np.empty(N, np.uint32), np.empty(N, np.uint32)
+    factor, factor_shoup = scratch[1], scratch[2]
     for j in range(N):
         factor[j] = multiply(s[j], constants[1], constants[2], q)
         factor_shoup[j] = shoup(factor[j], q)
@@ -119,10 +119,10 @@ def backward_of_product(x: Lanes, s: Lanes, out: Lanes, w: Lanes, ws: Lanes, con
         row, into = x[k], out[k]
         for j in range(N):
             into[j] = multiply(row[j], factor[j], factor_shoup[j], q)
-        _backward(into, scratch, w, ws, q)
+        _backward(into, scratch[0], w, ws, q)
 
 
-@kernel
+@kernel("u4[:] u4[:] u4[:] u4[:]")
 def product(x: Lanes, y: Lanes, out: Lanes, constants: Lanes) -> None:
     """out = x ∘ y mod q for flat x, y."""
     for j in range(x.shape[0]):

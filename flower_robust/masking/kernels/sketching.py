@@ -5,18 +5,19 @@ import numpy.typing as npt
 from numpy import uint32 as u32
 from numpy import uint64 as u64
 
-from flower_robust.masking.kernels.compiled import kernel
+from flower_robust.masking.kernels.compiled import inline, kernel
 from flower_robust.masking.kernels.modular import subtract
 
 Lanes = npt.NDArray[np.uint32]
 Wide = npt.NDArray[np.uint64]
+Offsets = npt.NDArray[np.int64]
 
 
 LANES = 4
 """Blocks that are added to a sum in one pass over it."""
 
 
-@kernel
+@inline
 def extend(y: Lanes, q: u32, out: Lanes) -> None:
     """out = (−y, y, −y), 3N: the coefficients of ±X^r·y are the N entries from N − r for every r in [−N, N]."""
     N = y.shape[0]
@@ -25,8 +26,8 @@ def extend(y: Lanes, q: u32, out: Lanes) -> None:
         out[j], out[N + j], out[2 * N + j] = v, y[j], v
 
 
-@kernel
-def _add_windows(total: Wide, a: Lanes, b: Lanes, c: Lanes, d: Lanes, factors: npt.NDArray[np.int64]) -> None:
+@inline
+def _add_windows(total: Wide, a: Lanes, b: Lanes, c: Lanes, d: Lanes, factors: Offsets) -> None:
     fa, fb, fc, fd = u32(factors[0]), u32(factors[1]), u32(factors[2]), u32(factors[3])
     for j in range(total.shape[0]):
         ab = u64(a[j]) * u64(fa) + u64(b[j]) * u64(fb)
@@ -34,15 +35,14 @@ def _add_windows(total: Wide, a: Lanes, b: Lanes, c: Lanes, d: Lanes, factors: n
         total[j] += ab + cd
 
 
-@kernel
-def add_rotated(totals: Wide, y: Lanes, starts: npt.NDArray[np.int64], factors: npt.NDArray[np.int64], q: u32) -> None:
+@kernel("u8[:,:] u4[:,:] i8[:,:] i8[:,:] u4[:,:] u4")
+def add_rotated(totals: Wide, y: Lanes, starts: Offsets, factors: Offsets, extended: Lanes, q: u32) -> None:
     """totals_i += Σ_b factors_ib·(±X^r·y_b), residues in [0, q) times factors >= 0, without reduction.
 
     y [K, N]; starts [m, K']: where the window of `extend` begins; factors [m, K']; K' is K rounded up to LANES, the
-    factors beyond K are zero.
+    factors beyond K are zero; extended [LANES, 3N] is scratch.
     """
     N = y.shape[1]
-    extended = np.zeros((LANES, 3 * N), np.uint32)
     for first in range(0, y.shape[0], LANES):
         for k in range(min(LANES, y.shape[0] - first)):
             extend(y[first + k], q, extended[k])
@@ -53,7 +53,7 @@ def add_rotated(totals: Wide, y: Lanes, starts: npt.NDArray[np.int64], factors: 
             _add_windows(totals[i], a, b, c, d, factors[i, first : first + LANES])
 
 
-@kernel
+@kernel("u4[:,:] u2[:,:] i1[:,:] u8[:,:]")
 def count(z: Lanes, buckets: npt.NDArray[np.uint16], weights: npt.NDArray[np.int8], totals: Wide) -> None:
     """totals_iu += Σ over the coefficients j of bucket u of weights_ij·z_ij, modulo 2^64 (two's complement)."""
     for i in range(z.shape[0]):
