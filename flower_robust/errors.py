@@ -8,6 +8,7 @@ RobustError
 ├── QuorumNotReached        fewer accepted clients than the quorum
 ├── NotEnoughShares         a masked step has fewer usable replies than its threshold; nothing was opened
 ├── IsolatingWeights        the decision would single out a client, so the sum stays closed
+├── RoundAborted            a masked round ended without a result; it carries the reason and everybody blamed
 ├── SumOutOfRange           the opened sum is out of range: somebody's update wrapped around the modulus
 ├── FaultyServer            the server broke the protocol; the client refuses to go on
 │   └── EquivocatingServer  it signed two things that exclude each other; the error holds both
@@ -233,6 +234,17 @@ class IsolatingWeights(RobustError):
     def __init__(self, found: int, required: int) -> None:
         self.found, self.required = found, required
         super().__init__(f"weights: found {found} clients that carry the sum, required {required}")
+
+
+class RoundAborted(RobustError):
+    """A masked round ended without a result and the model stays as it is.
+
+    `reason` says why, `faults` who is blamed so far, `alarms` which clients refused the server and why.
+    """
+
+    def __init__(self, reason: RobustError, faults: Sequence[ClientFault], alarms: Mapping[str, RobustError]) -> None:
+        self.reason, self.faults, self.alarms = reason, tuple(faults), dict(alarms)
+        super().__init__(f"round aborted: {reason}")
 
 
 class EquivocatingServer(FaultyServer):

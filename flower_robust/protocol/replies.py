@@ -56,7 +56,7 @@ def upload_digest(upload: Residues) -> Digest:
 class Attestation:
     """The signed part of a sketch reply, enough to show others what its sender was shown.
 
-        signature = Ed25519(pack(".../sketch-reply", plan, name, shown, H(tests), H(geometry), H(complaints)))
+    signature = Ed25519(pack(".../sketch-reply", plan, name, shown, H(tests), H(geometry), H(complaints)))
     """
 
     shown: Digest
@@ -190,7 +190,7 @@ class Echo:
 class SharesReply:
     """Shares that answer one signed request: "unmask-reply", of Σ w_i·s_i (step 5), or "recheck-reply", of fresh norms.
 
-        signature = Ed25519(pack(".../<kind>", plan, name, digest of the request, H(shares)))
+    signature = Ed25519(pack(".../<kind>", plan, name, digest of the request, H(shares)))
     """
 
     kind: str

@@ -1,0 +1,122 @@
+"""Step 3 at a client: check what the server shows, then compute with the shares of everybody's secret."""
+
+from flower_robust.commitments import Identity, Roster
+from flower_robust.commitments.envelope import envelope_digest, open_envelope
+from flower_robust.commitments.masked import MaskedNormCommitment
+from flower_robust.commitments.transcript import challenge_seed, verify_shown
+from flower_robust.errors import ClientFault, FaultyServer
+from flower_robust.masking.public import PublicElements
+from flower_robust.masking.ring import Residues
+from flower_robust.masking.sketch import SketchMap, public_sums, sketch, sketch_map, sketch_shares
+from flower_robust.masking.squares import square_shares
+from flower_robust.protocol.audit import Kept, check_audit
+from flower_robust.protocol.client_states import AwaitingChallenge, AwaitingUnmask, Dealt
+from flower_robust.protocol.codec import Field, from_server
+from flower_robust.protocol.dealing import (
+    Share,
+    geometry_zeros,
+    recheck_zeros,
+    route,
+    test_answers,
+    tested_secrets,
+)
+from flower_robust.protocol.replies import SketchReply
+from flower_robust.protocol.shown import Challenge
+from flower_robust.protocol.sizes import Sizes, terms_of
+
+STEP = "challenge"
+
+
+def answer_challenge(
+    state: AwaitingChallenge,
+    roster: Roster,
+    identity: Identity,
+    y: Residues,
+    message: Field,
+    kept: Kept | None = None,
+) -> tuple[AwaitingUnmask, bytes]:
+    """The client's shares of all distances and norms, blinded, and its answers to the dealers' tests.
+
+        ⟨D_ik⟩ = Σ_l ‖⟨u_il⟩ − ⟨u_kl⟩‖² + ⟨0_ik⟩ + ⟨0_ki⟩,    ⟨u_i⟩ = P·y_i − P(a·⟨s_i⟩)
+
+    `y` is what `submit` returned, `kept` what is left of the round before. Raises FaultyServer, and nothing is answered
+    if the server shows a commitment that does not verify, another sketch of this client's y, an envelope that its
+    dealer did not sign, too few clients, or a result of the round before that fails the audit.
+    """
+    dealt, sizes = state.dealt, Sizes.of(state.dealt.plan)
+    shown = from_server(lambda: Challenge.decode(message, sizes, dealt.position), STEP)
+    challenge = check_challenge(dealt, roster, shown)
+    P = sketch_map(challenge, sizes.B)
+    check_own_sketch(dealt, P, y, shown.accepted, shown.sketches, STEP)
+    check_audit(dealt, dealt.announcement, shown, challenge, kept)
+    shares, unreadable = _open_all(state, sizes, shown)
+    geometry = _geometry(dealt, sizes, P, shown, shares)
+    tests = test_answers(shares, challenge)
+    reply = SketchReply.sign(
+        identity, dealt.plan.digest, shown.shown, shown.signature, tests, geometry, dealt.opening, unreadable
+    )
+    secrets, zeros = tested_secrets(shares), recheck_zeros(shares, sizes.n)
+    nxt = AwaitingUnmask(dealt, shown.accepted, secrets, zeros, unreadable, challenge, shown.shown, shown.signature)
+    return nxt, reply.encode()
+
+
+def check_challenge(dealt: Dealt, roster: Roster, shown: Challenge) -> bytes:
+    """The challenge seed, recomputed; FaultyServer unless all of it is signed by whom it should be."""
+    plan, terms = dealt.plan, terms_of(dealt.plan)
+    verify_shown(terms.server_key, STEP, plan.digest, shown.shown, shown.signature)
+    fewest = max(2 * terms.threshold + 1, terms.min_accepted)
+    if len(shown.accepted) < fewest or dealt.position not in shown.accepted:
+        found = f"{len(shown.accepted)} accepted clients"
+        raise FaultyServer(STEP, found, f"at least {fewest}, with {dealt.name} among them")
+    for position, encoded in zip(shown.accepted, shown.commitments, strict=True):
+        _check_commitment(dealt, roster, position, encoded)
+    return challenge_seed(plan.digest, shown.commitments)
+
+
+def _check_commitment(dealt: Dealt, roster: Roster, position: int, encoded: bytes) -> None:
+    plan = dealt.plan
+    if position == dealt.position and encoded != dealt.commitment:
+        raise FaultyServer(STEP, f"another commitment of {dealt.name}", "the one it signed")
+    try:
+        commitment = MaskedNormCommitment.decode(encoded, len(plan.cohort), "server")
+        if (commitment.name, commitment.plan_digest) != (plan.cohort[position], plan.digest):
+            raise FaultyServer(STEP, "a commitment of somebody else or to another plan", plan.cohort[position])
+        commitment.verify(roster)
+    except ClientFault as fault:
+        raise FaultyServer(STEP, str(fault), "commitments that verify") from None
+
+
+def check_own_sketch(
+    dealt: Dealt, P: SketchMap, y: Residues, accepted: tuple[int, ...], sketches: Residues, step: str
+) -> None:
+    """FaultyServer unless P·y of this client is what the server shows: it could ask for distances to a shifted y."""
+    if (sketch(P, y) != sketches[accepted.index(dealt.position)]).any():
+        raise FaultyServer(step, f"another sketch of {dealt.name}'s y", "P·y")
+
+
+def _open_all(state: AwaitingChallenge, sizes: Sizes, shown: Challenge) -> tuple[list[Share], tuple[int, ...]]:
+    shares, unreadable = [], []
+    for dealer, encoded, envelope in zip(shown.accepted, shown.commitments, shown.envelopes, strict=True):
+        if dealer == state.dealt.position:
+            shares.append(Share.decode(state.own_share, sizes))
+            continue
+        commitment = MaskedNormCommitment.decode(encoded, sizes.n, "server")
+        try:
+            shares.append(_open_one(state.dealt, sizes, dealer, commitment, envelope))
+        except ValueError:
+            shares.append(Share.missing(sizes))
+            unreadable.append(dealer)
+    return shares, tuple(unreadable)
+
+
+def _open_one(dealt: Dealt, sizes: Sizes, dealer: int, commitment: MaskedNormCommitment, envelope: Field) -> Share:
+    way = route(dealt.plan, dealer, dealt.position)
+    if envelope_digest(way, envelope) != commitment.envelope_digest(dealt.position):
+        raise FaultyServer(STEP, f"an envelope that {way.dealer} did not sign", "the signed one")
+    return Share.decode(open_envelope(dealt.run_key.secret, way, envelope), sizes)
+
+
+def _geometry(dealt: Dealt, sizes: Sizes, P: SketchMap, shown: Challenge, shares: list[Share]) -> Residues:
+    A = public_sums(P, PublicElements(terms_of(dealt.plan).seed_a, sizes.B))
+    sketched = sketch_shares(P, A, shown.sketches, tested_secrets(shares))
+    return square_shares(sketched, geometry_zeros(shares, sizes.n), shown.accepted)

@@ -1,0 +1,118 @@
+"""Where a client stands in a masked round: one frozen type per phase, printed without its secrets, used once.
+
+    AwaitingChallenge ── answer_challenge ──> AwaitingUnmask ── unmask ──> AwaitingRecheck ── recheck ──> Finished
+
+A state that has answered is replaced by the next one; whoever keeps states must forget the old one.
+"""
+
+from dataclasses import dataclass
+
+from flower_robust.commitments.keys import KeyAnnouncement, RunKey
+from flower_robust.commitments.masked import NormOpening
+from flower_robust.masking.ring import Residues
+from flower_robust.protocol.plan import RoundPlan
+from flower_robust.types import Digest, RosterName
+
+
+class _Redacted:
+    """Prints only where the client stands."""
+
+    __slots__ = ()
+    dealt: "Dealt"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.dealt.name!r}, round {self.dealt.plan.round}, secrets=<redacted>)"
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Dealt:
+    """What a client keeps of its own submission until the round ends.
+
+    `entropy` (32 bytes) is what all its secrets were derived from; it reproduces the envelopes' secrets e, and nothing
+    else is ever derived from it again. `commitment` is the encoded commitment; `announcement` what the
+    server said of the round before.
+    """
+
+    plan: RoundPlan
+    keys: tuple[KeyAnnouncement, ...]
+    run_key: RunKey
+    position: int
+    entropy: bytes
+    opening: NormOpening
+    commitment: bytes
+    announcement: bytes = b""
+
+    @property
+    def name(self) -> RosterName:
+        """The client's own name."""
+        return self.plan.cohort[self.position]
+
+    def __repr__(self) -> str:
+        return f"Dealt({self.name!r}, round {self.plan.round}, secrets=<redacted>)"
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class AwaitingChallenge(_Redacted):
+    """After step 1. `own_share`: the client's share of its own dealing, as an envelope would carry it."""
+
+    dealt: Dealt
+    own_share: bytes
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class AwaitingUnmask(_Redacted):
+    """After step 3, with the shares that it opened.
+
+    `accepted`: positions of the A dealers; `secret_shares` [A, 2, N] of s, `recheck_zeros` [A, 2, m]; `unreadable`: the
+    dealers it complained about; `shown`, `shown_signature`: what the server showed it and signed; `challenge`: 32
+    bytes; `echoed`: the one decision it signed, in a strict round.
+    """
+
+    dealt: Dealt
+    accepted: tuple[int, ...]
+    secret_shares: Residues
+    recheck_zeros: Residues
+    unreadable: tuple[int, ...]
+    challenge: bytes
+    shown: Digest
+    shown_signature: bytes
+    echoed: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class AwaitingRecheck(_Redacted):
+    """After step 5: the shares are still there for one recheck, in case the sum turns out void."""
+
+    dealt: Dealt
+    accepted: tuple[int, ...]
+    secret_shares: Residues
+    recheck_zeros: Residues
+    challenge: bytes
+    shown: Digest
+    decision: Digest
+    decision_signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a client remembers of a round: enough to audit the announced result, and no secret.
+
+    `decision` is what it unmasked (the server's signature beside it), None if it never came that far.
+    """
+
+    plan: RoundPlan
+    position: int
+    decision: Digest | None
+    decision_signature: bytes
+
+
+State = AwaitingChallenge | AwaitingUnmask | AwaitingRecheck | Finished
+
+
+def finish(state: State) -> Finished:
+    """Forget everything secret: what the keeper of states does when the round is over."""
+    if isinstance(state, Finished):
+        return state
+    if isinstance(state, AwaitingRecheck):
+        return Finished(state.dealt.plan, state.dealt.position, state.decision, state.decision_signature)
+    return Finished(state.dealt.plan, state.dealt.position, None, b"")

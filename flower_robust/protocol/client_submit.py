@@ -1,0 +1,115 @@
+"""Step 1 at a client: from an update to a masked, shared, signed submission."""
+
+import numpy as np
+import numpy.typing as npt
+
+from flower_robust.commitments import Identity, Roster
+from flower_robust.commitments.envelope import envelope_digest, seal
+from flower_robust.commitments.keys import KeyAnnouncement, RunKey
+from flower_robust.commitments.masked import MaskedNormCommitment, NormOpening
+from flower_robust.commitments.transcript import derived, keys_digest
+from flower_robust.errors import ClientFault, ConfigurationError, FaultyServer
+from flower_robust.masking.fixed_point import encode
+from flower_robust.masking.masks import mask
+from flower_robust.masking.public import PublicElements
+from flower_robust.masking.ring import Residues
+from flower_robust.protocol.audit import Kept, check_announcement
+from flower_robust.protocol.client_states import AwaitingChallenge, Dealt
+from flower_robust.protocol.dealing import Share, deal, envelope_secret, own_secret, route
+from flower_robust.protocol.plan import RoundPlan
+from flower_robust.protocol.replies import Submission, upload_digest
+from flower_robust.protocol.shown import Offer
+from flower_robust.protocol.sizes import Sizes, terms_of
+
+_CHUNK = 1 << 16
+
+
+def submit(
+    offer: Offer,
+    roster: Roster,
+    identity: Identity,
+    run_key: RunKey,
+    update: npt.NDArray[np.float32],
+    entropy: bytes,
+    kept: Kept | None = None,
+) -> tuple[AwaitingChallenge, bytes, Residues]:
+    """Clip, round, mask, share, seal and sign one update.
+
+        y = x + a·s + e,    x = rint(D ∘ clip(update, C)·2^22/C)
+
+    `update` float32 [d], new − old, in the model's unit; `entropy`: 32 bytes of the operating system's CSPRNG, used for
+    this submission only; `kept`: what is left of the round before. Returns the next state, the message (8 bytes per
+    parameter + n·33 kB) and y uint32 [2, B, N], which the client needs again for the challenge and for next round's
+    audit. Raises FaultyServer if the offer does not fit the roster or could isolate this client, NonFiniteRows if the
+    update holds NaN or Inf, ConfigurationError if it has another length than the plan says.
+    """
+    plan, terms = offer.plan, terms_of(offer.plan)
+    check_offer(offer, roster, identity, run_key)
+    check_announcement(plan, offer.announcement, kept)
+    if update.shape != (terms.d,):
+        raise ConfigurationError("update", f"shape {update.shape}", f"[{terms.d}], as planned")
+    x = encode(update, plan.norm_bound, terms.seed_signs).x
+    sizes = Sizes.of(plan)
+    y = mask(x, own_secret(entropy), PublicElements(terms.seed_a, sizes.B), derived(entropy, "noise"))
+    opening = NormOpening(_squared_norm(x), derived(entropy, "norm-salt"))
+    position = plan.cohort.index(identity.name)
+    shares = deal(entropy, sizes)
+    message = _signed(offer, identity, position, entropy, opening, y, shares)
+    dealt = Dealt(
+        plan, offer.keys, run_key, position, entropy, opening, message.commitment.encode(), offer.announcement
+    )
+    return AwaitingChallenge(dealt, shares[position].encode()), message.encode(), y
+
+
+def check_offer(offer: Offer, roster: Roster, identity: Identity, run_key: RunKey) -> None:
+    """FaultyServer unless the plan is for this roster and this client, safe for it, and binds these run keys."""
+    plan, terms = offer.plan, terms_of(offer.plan)
+    if plan.roster_digest != roster.digest:
+        raise FaultyServer("offer", "another roster", f"roster {roster.digest.hex()[:16]}")
+    if identity.name not in plan.cohort or len(set(plan.cohort)) != len(plan.cohort):
+        raise FaultyServer("offer", f"a cohort without {identity.name} or with a name twice", "one that names it once")
+    try:
+        terms.check(len(plan.cohort), plan.norm_bound)
+        for name, key in zip(plan.cohort, offer.keys, strict=True):
+            key.verify(roster, plan.run_id, name)
+    except (ConfigurationError, ClientFault) as error:
+        raise FaultyServer("offer", str(error), "terms and keys that are safe for every client") from None
+    if keys_digest(offer.keys) != terms.keys_digest:
+        raise FaultyServer("offer", "other run keys", "the keys that the plan binds")
+    if offer.keys[plan.cohort.index(identity.name)] != run_key.announcement:
+        raise FaultyServer("offer", f"another run key of {identity.name}", "the one it announced")
+
+
+def _signed(
+    offer: Offer,
+    identity: Identity,
+    position: int,
+    entropy: bytes,
+    opening: NormOpening,
+    y: Residues,
+    shares: list[Share],
+) -> Submission:
+    plan = offer.plan
+    envelopes = [
+        b"" if j == position else _sealed(plan, position, j, offer.keys[j], entropy, share)
+        for j, share in enumerate(shares)
+    ]
+    digests = [envelope_digest(route(plan, position, j), envelope) for j, envelope in enumerate(envelopes)]
+    commitment = MaskedNormCommitment.sign(
+        identity,
+        plan_digest=plan.digest,
+        upload_digest=upload_digest(y),
+        envelope_digests=digests,
+        norm_commitment=opening.commitment(plan.digest, identity.name),
+    )
+    return Submission(commitment, y, tuple(envelopes))
+
+
+def _sealed(plan: RoundPlan, dealer: int, receiver: int, key: KeyAnnouncement, entropy: bytes, share: Share) -> bytes:
+    secret = envelope_secret(entropy, receiver)
+    return seal(secret, key.public_key, route(plan, dealer, receiver), share.encode())
+
+
+def _squared_norm(x: npt.NDArray[np.int32]) -> int:
+    chunks = (x[start : start + _CHUNK].astype(np.float64) for start in range(0, x.shape[0], _CHUNK))
+    return int(sum(float(chunk @ chunk) for chunk in chunks))

@@ -1,0 +1,50 @@
+"""What opened norms prove about an update, with the sketch's error taken into account (DESIGN section 4).
+
+The mean of the m estimates of an honest update has a relative error of 2 % (ordinary) to 10 % (one spike), so a factor
+of 1.6 is six deviations of the worst honest case; a lie that stays within it gains at most √1.6 − 1 = 26 % of C.
+"""
+
+from flower_robust.commitments.masked import NormOpening
+from flower_robust.errors import ClientFault, NormBoundExceeded, NormMismatch
+from flower_robust.masking.parameters import PARAMETERS
+from flower_robust.masking.squares import Squares
+from flower_robust.protocol.plan import RoundPlan
+from flower_robust.protocol.sizes import Sizes
+
+SLACK = 0.6
+"""Relative error allowed to the mean of the estimates of a squared norm."""
+LOOSE = 8.0
+"""Every single estimate is below LOOSE·C²: an update that wrapped around q reads as m residues, not all small."""
+STEP = "norms"
+
+
+def noise(plan: RoundPlan) -> float:
+    """E‖e‖² in the update's unit squared: η/2 per coefficient, which the geometry is relieved of."""
+    return PARAMETERS.eta / 2 * Sizes.of(plan).B * PARAMETERS.N * unit(plan) ** 2
+
+
+def unit(plan: RoundPlan) -> float:
+    """One fixed-point step in the update's unit: C / 2^22."""
+    return plan.norm_bound / PARAMETERS.unit_norm
+
+
+def bound_fault(plan: RoundPlan, name: str, squares: Squares, row: int, step: str) -> ClientFault | None:
+    """NormBoundExceeded if the estimates of this row cannot be those of an update within C."""
+    limit = plan.norm_bound**2
+    mean, largest = float(squares.squared_norms[row]), float(squares.partial_squared_norms[row].max())
+    if mean > (1 + SLACK) * limit + noise(plan) or largest > LOOSE * limit:
+        found = f"a squared norm of {mean:.3g} (at most {largest:.3g})"
+        return NormBoundExceeded(name, step, found, f"at most C² = {limit:.3g}")
+    return None
+
+
+def claim_fault(plan: RoundPlan, name: str, opening: NormOpening, squares: Squares, row: int) -> ClientFault | None:
+    """NormMismatch if the opened claim is not the norm of what was submitted; NormBoundExceeded if it is above C."""
+    claimed, limit = opening.squared_norm * unit(plan) ** 2, plan.norm_bound**2
+    if claimed > limit * (1 + 1e-6) + noise(plan):
+        found = f"a claimed squared norm of {claimed:.3g}"
+        return NormBoundExceeded(name, STEP, found, f"at most C² = {limit:.3g}")
+    computed = float(squares.squared_norms[row]) - noise(plan)
+    if abs(computed - claimed) > SLACK * (claimed + noise(plan)):
+        return NormMismatch(name, STEP, f"a squared norm of {computed:.3g}", f"the committed {claimed:.3g}")
+    return None

@@ -1,0 +1,90 @@
+"""After a void sum: fresh norms of the same submissions name whose update wrapped around the modulus.
+
+A wrapped update passes all m ring sums of one challenge with probability below 10^-3; a second challenge, drawn from
+the first and from the void decision, catches it. Every dealer shared the zeros that blind this second opening with its
+submission; a client answers it once.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from flower_robust.commitments import Identity
+from flower_robust.commitments.transcript import digest, sign_shown, verify_shown
+from flower_robust.errors import ClientFault
+from flower_robust.masking import ring
+from flower_robust.masking.decoding import open_shares
+from flower_robust.masking.parameters import PARAMETERS
+from flower_robust.masking.public import PublicElements
+from flower_robust.masking.ring import Residues
+from flower_robust.masking.sketch import SketchMap, public_sums, sketch_map, sketch_shares, sketches
+from flower_robust.masking.squares import partial_norms, read_squares
+from flower_robust.protocol.client_shares import check_own_sketch
+from flower_robust.protocol.client_states import AwaitingRecheck, Finished, finish
+from flower_robust.protocol.codec import Field, from_server
+from flower_robust.protocol.norms import bound_fault
+from flower_robust.protocol.plan import RoundPlan
+from flower_robust.protocol.replies import SharesReply
+from flower_robust.protocol.server_open import decision_of, verify_shares
+from flower_robust.protocol.server_states import Decided
+from flower_robust.protocol.shown import Recheck
+from flower_robust.protocol.sizes import Sizes, terms_of
+from flower_robust.types import Digest
+
+STEP = "recheck"
+
+
+def recheck_request(decided: Decided) -> bytes:
+    """Fresh sketches of all accepted submissions, signed."""
+    challenged = decided.challenged
+    round = challenged.round
+    P = _fresh_map(round.plan, challenged.challenge, decision_of(decided))
+    rows = sketches(P, [challenged.submissions[i].upload for i in challenged.accepted])
+    shown = Recheck(rows, b"").shown
+    return Recheck(rows, sign_shown(round.server, STEP, round.plan.digest, shown)).encode()
+
+
+def answer_recheck(state: AwaitingRecheck, identity: Identity, y: Residues, message: Field) -> tuple[Finished, bytes]:
+    """The client's blinded shares of the fresh partial norms of all accepted dealers; it then forgets every secret.
+
+    `y` is what `submit` returned. Raises FaultyServer if the server did not sign the request or shows another sketch of
+    this client's y.
+    """
+    plan, terms = state.dealt.plan, terms_of(state.dealt.plan)
+    found = from_server(lambda: Recheck.decode(message, len(state.accepted)), STEP)
+    verify_shown(terms.server_key, STEP, plan.digest, found.shown, found.signature)
+    P = _fresh_map(plan, state.challenge, state.decision)
+    check_own_sketch(state.dealt, P, y, state.accepted, found.sketches, STEP)
+    A = public_sums(P, PublicElements(terms.seed_a, Sizes.of(plan).B))
+    norms = partial_norms(sketch_shares(P, A, found.sketches, state.secret_shares))
+    blinded = ring.add(norms, np.ascontiguousarray(np.moveaxis(state.recheck_zeros, 1, 0)))
+    reply = SharesReply.sign(identity, "recheck-reply", plan.digest, found.shown, blinded)
+    return finish(state), reply.encode()
+
+
+def verify_recheck_reply(decided: Decided, name: str, message: Field, asked: Field) -> SharesReply:
+    """The shares of `name`. Raises MalformedReply, OversizedReply, BadSignature or StaleCommitment."""
+    accepted = len(decided.challenged.accepted)
+    request = Recheck.decode(asked, accepted).shown
+    return verify_shares(decided.challenged.round, name, "recheck-reply", message, request, accepted, PARAMETERS.m)
+
+
+def name_wrapped(decided: Decided, replies: Mapping[int, SharesReply], seed: bytes) -> list[ClientFault]:
+    """NormBoundExceeded for every dealer of the sum whose fresh norms are not all small; `seed`: 32 secret bytes.
+
+    Raises NotEnoughShares as in step 4.
+    """
+    round, dealers = decided.challenged.round, decided.inspected.dealers
+    responders = [j for j in sorted(replies) if j in decided.responders]
+    columns = [decided.challenged.accepted.index(i) for i in dealers]
+    shape = (2, len(dealers) * PARAMETERS.m)
+    shares = np.array([replies[j].shares[:, columns].reshape(shape) for j in responders]).reshape(-1, *shape)
+    opened = open_shares(shares, responders, 2 * terms_of(round.plan).threshold, seed, STEP)
+    pairs = np.zeros((2, len(dealers) * (len(dealers) - 1) // 2), np.uint32)
+    squares = read_squares(np.concatenate([pairs, opened.values], axis=1), len(dealers), round.plan.norm_bound)
+    found = (bound_fault(round.plan, round.name(i), squares, row, STEP) for row, i in enumerate(dealers))
+    return [fault for fault in found if fault is not None]
+
+
+def _fresh_map(plan: RoundPlan, challenge: bytes, decision: Digest) -> SketchMap:
+    return sketch_map(digest("recheck-challenge", challenge, decision), Sizes.of(plan).B)

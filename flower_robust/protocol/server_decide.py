@@ -1,0 +1,167 @@
+"""Step 4 at the server: open the geometry, check every norm, and let the same rules decide as in an unmasked round."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from flower_robust.aggregation import Geometry, Rule, Weighting
+from flower_robust.commitments.transcript import derived
+from flower_robust.errors import ClientFault, DigestMismatch, IsolatingWeights, NotEnoughShares, WrongShare
+from flower_robust.masking.decoding import open_shares
+from flower_robust.masking.parameters import PARAMETERS
+from flower_robust.masking.squares import Squares, pairs, read_squares
+from flower_robust.masking.stream import Stream
+from flower_robust.protocol.client_unmask import carriers
+from flower_robust.protocol.decide import Decision, cosines_to_others, decide, distances_to_sum
+from flower_robust.protocol.norms import bound_fault, claim_fault, noise
+from flower_robust.protocol.plan import RoundPlan
+from flower_robust.protocol.server_states import Challenged, Decided, Inspected
+from flower_robust.protocol.shown import Weights
+from flower_robust.protocol.sizes import terms_of
+from flower_robust.trust import Evidence
+
+STEP = "sketch-reply"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """The opened geometry of the `dealers` (positions) that passed every check, and who is still trusted to respond."""
+
+    inspected: Inspected
+    dealers: tuple[int, ...]
+    responders: tuple[int, ...]
+    geometry: Geometry
+    faults: tuple[ClientFault, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The dealers' names, in the geometry's order."""
+        return tuple(self.inspected.challenged.round.name(i) for i in self.dealers)
+
+
+def measure(inspected: Inspected, seed: bytes) -> Measured:
+    """Decode all distances and norms, and drop every client whose shares or norms are wrong.
+
+        D_ik, N_il from shares of degree 2t, wrong ones located by a random combination
+
+    `seed`: 32 fresh secret bytes. Raises NotEnoughShares below 2t + 1 usable replies, or with more wrong ones than can
+    be located: nothing is then opened.
+    """
+    challenged, t = inspected.challenged, terms_of(inspected.challenged.round.plan).threshold
+    if len(inspected.responders) <= 2 * t:
+        raise NotEnoughShares(STEP, 2 * t + 1, len(inspected.responders), inspected.responders)
+    columns = [challenged.accepted.index(dealer) for dealer in inspected.dealers]
+    chosen = _chosen(len(challenged.accepted), columns)
+    shares = np.stack([inspected.replies[j].geometry[:, chosen] for j in inspected.responders])
+    opened = open_shares(shares, inspected.responders, 2 * t, seed, STEP)
+    squares = read_squares(opened.values, len(columns), challenged.round.plan.norm_bound)
+    faults = [_wrong(challenged, j) for j in opened.wrong] + _norm_faults(inspected, squares)
+    blamed = {challenged.round.position(fault.culprit) for fault in faults}
+    kept = [row for row, dealer in enumerate(inspected.dealers) if dealer not in blamed]
+    return Measured(
+        inspected,
+        tuple(inspected.dealers[row] for row in kept),
+        tuple(j for j in inspected.responders if j not in blamed),
+        _geometry(challenged.round.plan, squares, kept),
+        (*inspected.faults, *faults),
+    )
+
+
+def weigh(measured: Measured, rule: Weighting, trust: Mapping[str, float]) -> tuple[Decided, Decision]:
+    """One sum: the rule's weights times trust, as integers.
+
+        w_i = rint(255·w_i / max w)
+
+    Raises TooFewRows below the rule's breakdown point and IsolatingWeights if fewer than `min_accepted` clients would
+    carry the sum: no honest client would unmask it.
+    """
+    decision = decide(measured.geometry, rule, measured.names, [trust[name] for name in measured.names])
+    assert decision.weights is not None
+    row = integer_weights(decision.weights.numpy())
+    return _decided(measured, [dict(zip(measured.dealers, row, strict=True))]), decision
+
+
+def group(measured: Measured, rule: Rule, trust: Mapping[str, float]) -> tuple[Decided, Decision]:
+    """g disjoint sums for a coordinate-wise rule, which then sees their means: equal weights, members drawn by lot.
+
+    The challenge draws the groups, so nobody chooses its company. Clients without trust are left out. Raises TooFewRows
+    if g is below the rule's breakdown point, IsolatingWeights if a group is smaller than `min_accepted`.
+    """
+    challenged = measured.inspected.challenged
+    groups = terms_of(challenged.round.plan).groups
+    rule.check(groups)
+    trusted = [i for i, name in zip(measured.dealers, measured.names, strict=True) if trust[name] > 0]
+    lots = Stream(derived(challenged.challenge, "groups"), "lots").words(len(challenged.round.plan.cohort))
+    drawn = sorted(trusted, key=lambda i: (int(lots[i]), i))
+    rows = [dict.fromkeys(drawn[start::groups], PARAMETERS.weight_cap) for start in range(groups)]
+    return _decided(measured, rows), Decision(measured.names, measured.geometry, None, None, _evidence(measured))
+
+
+def integer_weights(weights: Sequence[float] | np.ndarray) -> list[int]:
+    """rint(255·w/max w), all zero where no weight is above zero."""
+    values = np.asarray(weights, np.float64)
+    largest = float(values.max(initial=0.0))
+    return [0] * len(values) if largest <= 0 else [int(w) for w in np.rint(PARAMETERS.weight_cap * values / largest)]
+
+
+def _decided(measured: Measured, rows: Sequence[Mapping[int, int]]) -> Decided:
+    plan = measured.inspected.challenged.round.plan
+    weights: Weights = np.zeros((len(rows), len(plan.cohort)), np.uint8)
+    for row, chosen in zip(weights, rows, strict=True):
+        row[list(chosen)] = list(chosen.values())
+        if carriers(row, terms_of(plan).weight_cap) < terms_of(plan).min_accepted:
+            raise IsolatingWeights(carriers(row, terms_of(plan).weight_cap), terms_of(plan).min_accepted)
+    return Decided(measured.inspected, measured.responders, weights, measured.faults)
+
+
+def _evidence(measured: Measured) -> tuple[Evidence, ...]:
+    """Distances to the plain mean and cosines, where a coordinate-wise rule gives no weights."""
+    n = measured.geometry.n
+    distances = distances_to_sum(measured.geometry, torch.full((n,), 1 / n, dtype=torch.float64)).tolist()
+    rows = zip(measured.names, distances, cosines_to_others(measured.geometry).tolist(), strict=True)
+    return tuple(Evidence(name, distance=distance, cosine=cosine) for name, distance, cosine in rows)
+
+
+def _chosen(accepted: int, columns: Sequence[int]) -> list[int]:
+    """Where the values of these dealers lie among those of all accepted ones: their pairs, then their norms."""
+    first, second = pairs(accepted)
+    wanted = set(columns)
+    kept = [k for k, (i, j) in enumerate(zip(first, second, strict=True)) if i in wanted and j in wanted]
+    norms = [len(first) + column * PARAMETERS.m + part for column in columns for part in range(PARAMETERS.m)]
+    return kept + norms
+
+
+def _wrong(challenged: Challenged, responder: int) -> ClientFault:
+    name = challenged.round.name(responder)
+    return WrongShare(name, STEP, "shares of distances off the polynomial", "the values of its own tested shares")
+
+
+def _norm_faults(inspected: Inspected, squares: Squares) -> list[ClientFault]:
+    found = (_norm_fault(inspected, squares, row, dealer) for row, dealer in enumerate(inspected.dealers))
+    return [fault for fault in found if fault is not None]
+
+
+def _norm_fault(inspected: Inspected, squares: Squares, row: int, dealer: int) -> ClientFault | None:
+    round = inspected.challenged.round
+    name = round.name(dealer)
+    if (fault := bound_fault(round.plan, name, squares, row, STEP)) is not None:
+        return fault
+    if dealer not in inspected.replies:
+        return None
+    opening = inspected.replies[dealer].opening
+    try:
+        inspected.challenged.submissions[dealer].commitment.check_opening(opening)
+    except DigestMismatch as mismatch:
+        return mismatch
+    return claim_fault(round.plan, name, opening, squares, row)
+
+
+def _geometry(plan: RoundPlan, squares: Squares, kept: Sequence[int]) -> Geometry:
+    """Distances and norms without the noise's share: E‖e_i − e_k‖² = 2·E‖e‖²."""
+    rows = np.asarray(kept, np.intp)
+    distances = (squares.squared_distances - 2 * noise(plan)).clip(min=0)[np.ix_(rows, rows)]
+    np.fill_diagonal(distances, 0.0)
+    norms = (squares.squared_norms - noise(plan)).clip(min=0)[rows]
+    return Geometry(torch.from_numpy(distances), torch.from_numpy(norms))

@@ -1,0 +1,107 @@
+"""Step 3 at the server: who of the dealers and responders contradict each other, before anything is opened.
+
+Two clients that contradict each other are not both honest. Both leave the round, so every liar takes at most one honest
+client with it, and what is left agrees: n − D >= 2t + 1 + 2e is enough for D drop-outs and e liars, as for decoding
+(player elimination: Hirt, Maurer, Przydatek 2000). Who of the two lied is settled by `disputes`, not here.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import chain
+
+import numpy as np
+
+from flower_robust.errors import ClientFault, MalformedReply, ReplayedCommitment, StaleCommitment
+from flower_robust.masking.decoding import correctable, inspect_dealers
+from flower_robust.masking.ring import Residues
+from flower_robust.protocol.codec import Field, check_size, from_client
+from flower_robust.protocol.replies import SketchReply
+from flower_robust.protocol.server_states import Challenged, Inspected
+from flower_robust.protocol.sizes import REPETITIONS, Sizes, terms_of
+
+STEP = "sketch-reply"
+Edge = tuple[int, int]
+"""A dealer and the receiver that contradicts it."""
+
+
+def verify_sketch_reply(challenged: Challenged, name: str, message: Field) -> SketchReply:
+    """The sketch shares of `name`, once they are signed for what this server showed.
+
+    Raises MalformedReply, OversizedReply, BadSignature, StaleCommitment (an answer to something else) or
+    ReplayedCommitment (somebody who is not in the round); each blames `name`.
+    """
+    round, accepted = challenged.round, challenged.accepted
+    position = round.position(name)
+    if position not in accepted:
+        raise ReplayedCommitment(name, STEP, "a reply of a client that did not submit", "one of the accepted clients")
+    sizes = Sizes.of(round.plan)
+    check_size(message, sizes.reply_bytes, name, STEP)
+    reply = from_client(lambda: SketchReply.decode(message, len(accepted), sizes.n), name, STEP)
+    reply.attestation.verify(round.roster, round.name(position), round.plan.digest)
+    if (reply.attestation.shown, reply.shown_signature) != (challenged.common.shown, challenged.common.signature):
+        raise StaleCommitment(name, STEP, "an answer to another challenge", "an answer to this round's challenge")
+    if not set(reply.complaints) <= set(accepted) - {position}:
+        raise MalformedReply(name, STEP, "a complaint about itself or an absent client", "complaints about dealers")
+    return reply
+
+
+def inspect(challenged: Challenged, replies: Mapping[int, SketchReply]) -> Inspected:
+    """Run the degree test and the zero test of every dealer, and remove whoever is part of a contradiction.
+
+    `replies` by position. Nobody is blamed yet; `suspects` go to `disputes`.
+    """
+    complaints = [(dealer, receiver) for receiver, reply in replies.items() for dealer in reply.complaints]
+    spare = max(correctable(len(replies), 2 * terms_of(challenged.round.plan).threshold), 1)
+    removed = eliminated(complaints, spare)
+    faulty, dissent = _tested(challenged, replies, removed)
+    removed |= faulty
+    removed |= eliminated((edge for edge in dissent if not removed & set(edge)), spare)
+    suspects: dict[int, tuple[int, ...]] = dict.fromkeys(faulty, ())
+    for dealer, receiver in chain(complaints, dissent):
+        suspects[dealer] = (*suspects.get(dealer, ()), receiver)
+    dealers = tuple(i for i in challenged.accepted if i not in removed)
+    responders = tuple(i for i in sorted(replies) if i not in removed)
+    faults: tuple[ClientFault, ...] = ()
+    return Inspected(challenged, dict(replies), dealers, responders, suspects, faults)
+
+
+def eliminated(edges: Iterable[Edge], liars: int) -> set[int]:
+    """Clients to leave out so that no contradiction remains.
+
+    An honest client contradicts liars only: who contradicts more than `liars` others leaves alone, others in pairs.
+    """
+    left, removed = set(edges), set[int]()
+    while left:
+        counts = Counter(chain.from_iterable(left))
+        worst, contradictions = max(counts.items(), key=lambda item: (item[1], -item[0]))
+        gone = {worst} if contradictions > liars else set(min(left))
+        removed |= gone
+        left = {edge for edge in left if not gone & set(edge)}
+    return removed
+
+
+def _tested(
+    challenged: Challenged, replies: Mapping[int, SketchReply], removed: set[int]
+) -> tuple[set[int], list[Edge]]:
+    """Dealers whose values no polynomial fits, and the contradictions with the others."""
+    t = terms_of(challenged.round.plan).threshold
+    columns = [c for c, dealer in enumerate(challenged.accepted) if dealer not in removed]
+    dealers = [challenged.accepted[c] for c in columns]
+    responders = [j for j in sorted(replies) if j not in removed]
+    faulty, dissent = set[int](), set[Edge]()
+    if len(responders) <= 2 * t:
+        return faulty, []
+    for values, degree, vanishing in tests_of(replies, responders, columns, t):
+        found = inspect_dealers(values, responders, degree, vanishing=vanishing)
+        faulty |= {dealers[k] for k in found.faulty}
+        dissent |= {(dealers[k], j) for k, members in found.dissent.items() for j in members}
+    return faulty, sorted(edge for edge in dissent if edge[0] not in faulty)
+
+
+def tests_of(
+    replies: Mapping[int, SketchReply], responders: list[int], columns: list[int], t: int
+) -> Iterable[tuple[Residues, int, bool]]:
+    """For each repetition of each test: values [r, 2, dealers], their degree, and whether they vanish at 0."""
+    for k in range(2 * REPETITIONS):
+        values = np.stack([replies[j].tests[:, columns, k] for j in responders])
+        yield (values, t, False) if k < REPETITIONS else (values, 2 * t, True)
