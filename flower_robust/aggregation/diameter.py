@@ -55,7 +55,8 @@ class MinimumDiameter(Weighting):
 class GreedyMinimumDiameter(Weighting):
     """The mean of the tightest neighbourhood of n−f rows: at most twice the smallest diameter, for any f.
 
-    w_i = 1/(n−f) on the N_i with the smallest max_{j,k ∈ N_i} D_jk, N_i the n−f rows nearest to x_i
+    w_i = 1/(n−f) on the N_i with the smallest max_{j,k ∈ N_i} D_jk, then the smallest Σ_{j,k} D_jk;
+    N_i the n−f rows nearest to x_i
 
     Updates Float[n, d], n >= 2f+1. Raises TooFewRows (nobody is blamed), NonFiniteRows (the rows' senders are).
 
@@ -72,7 +73,12 @@ class GreedyMinimumDiameter(Weighting):
         self.check(geometry.n)
         D = geometry.squared_distances
         balls = [lowest(row, geometry.n - self.f) for row in D]
-        return even_weights(geometry.n, min(balls, key=lambda rows: float(D[rows][:, rows].max())))
+        tightest = min(balls, key=lambda rows: _size(D[rows][:, rows]))
+        return even_weights(geometry.n, tightest)
+
+
+def _size(squared_distances: Tensor) -> tuple[float, float]:
+    return float(squared_distances.max()), float(squared_distances.sum())
 
 
 def _conflicts(squared_distances: Tensor, diameter: float) -> list[int]:

@@ -187,7 +187,7 @@ class MixedRows(Composed, RowRule):
 
     def __call__(self, updates: Tensor) -> Tensor:
         self.check(checked(updates).shape[0])
-        return self.then(mixed_rows(self.first.mixing(Geometry.of(updates)), updates))
+        return self.then(mixed_rows(self.first.mixing(Geometry.of(updates)), updates)).to(updates.dtype)
 
     def reseeded(self, seed: int) -> RowRule:
         return self.first.reseeded(seed) >> self.then.reseeded(seed)

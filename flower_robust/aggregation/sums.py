@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flower_robust.aggregation.blocks import blocks, checked, is_direct
+from flower_robust.aggregation.blocks import blocks, checked, is_direct, working_dtype
 from flower_robust.aggregation.compiled import compiled, over_columns
 from flower_robust.aggregation.gram import Float64, Rows
 from flower_robust.errors import ConfigurationError
@@ -72,12 +72,12 @@ def weighted_sum(weights: Tensor, updates: Tensor) -> Tensor:
 
 
 def mixed_rows(mixing: Tensor, updates: Tensor) -> Tensor:
-    """Return M @ rows as Float[g, d], formed in float64, in blocks of columns.
+    """Return M @ rows as Float[g, d], formed in float64, in blocks of columns; float32 where the rows are narrower.
 
     mixing: Float64[g, n]; updates: Float[n, d].
     """
     rows = checked(updates)
-    out = torch.empty(mixing.shape[0], rows.shape[1], dtype=rows.dtype, device=rows.device)
+    out = torch.empty(mixing.shape[0], rows.shape[1], dtype=working_dtype(rows), device=rows.device)
     width = max(1, (1 << 19) // rows.shape[0])
     for start in range(0, rows.shape[1], width):
         block = rows[:, start : start + width].double()
