@@ -131,7 +131,8 @@ def _filled(reply: RecordDict, situation: Situation, number: float) -> RecordDic
 def _reversed(array: NDArray[np.generic], origin: NDArray[np.generic], strength: float) -> NDArray[np.generic]:
     if array.dtype.kind != "f":
         return array
-    return np.subtract(origin, np.multiply(np.subtract(array, origin), strength)).astype(array.dtype)
+    moved: NDArray[np.generic] = np.subtract(origin, np.multiply(np.subtract(array, origin), strength))
+    return moved.astype(array.dtype)
 
 
 def _arrays(reply: RecordDict) -> Arrays:

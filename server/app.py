@@ -14,13 +14,13 @@ from clients.datasets import Federation
 from clients.models import build_model
 from clients.settings import Settings
 from flower_robust import RobustAggregation
-from flower_robust.aggregation import rule_from_text
 from flower_robust.commitments import Roster, RosterEntry
 from flower_robust.errors import RobustError
 from flower_robust.protocol.report import RoundReport
 from server.averaging import OrderedFedAvg
 from server.evaluation import Evaluation, evaluate
 from server.journal import TRUST, Journal
+from server.rules import rule_of
 
 app = ServerApp()
 
@@ -33,11 +33,12 @@ def main(grid: Grid, context: Context) -> None:
     folder = Path(settings.out or f"runs/{context.run_id}")
     journal = Journal.start(folder, {**settings.to_config(), "versions": versions(), "run-id": str(context.run_id)})
     try:
-        arms = {name: Arm(name, settings, federation, journal).run(grid) for name in settings.arms}
+        arms = [Arm(name, settings, federation, journal) for name in settings.arms]
+        metrics = {arm.name: arm.run(grid) for arm in arms}
     except RobustError as error:
         journal.fail(error)
         raise
-    journal.finish({**arms, "malicious": list(settings.malicious), "rounds": settings.rounds})
+    journal.finish({**metrics, "malicious": list(settings.malicious), "rounds": settings.rounds})
 
 
 class Arm:
@@ -48,12 +49,13 @@ class Arm:
         self.model = build_model(settings.model, federation.shape, federation.classes, settings.seed)
         self.reports: dict[int, RoundReport] = {}
         self.last: Evaluation = evaluate(self.model, federation)
+        self.strategy = self._robust(self._fedavg()) if name == "robust" else self._fedavg()
 
     def run(self, grid: Grid) -> dict[str, object]:
         """The arm's final metrics. The plain average may break down on the way; ours raises if it has to stop."""
         aborted = {}
         try:
-            result = self._start(grid)
+            result = self.strategy.start(grid, self._initial(), self.settings.rounds, evaluate_fn=self._evaluate)
         except RobustError:
             raise
         except Exception as error:
@@ -63,12 +65,6 @@ class Arm:
         else:
             self._save(result)
         return {**self.last, **aborted, **self._trust()}
-
-    def _start(self, grid: Grid) -> Result:
-        strategy = self._fedavg()
-        if self.name == "robust":
-            return self._robust(strategy).start(grid, self._initial(), self.settings.rounds, evaluate_fn=self._evaluate)
-        return strategy.start(grid, self._initial(), self.settings.rounds, evaluate_fn=self._evaluate)
 
     def _fedavg(self) -> FedAvg:
         n = self.settings.hospitals
@@ -81,7 +77,7 @@ class Arm:
         strategy.min_available_nodes = 1
         return RobustAggregation(
             strategy,
-            rule=rule_from_text(settings.rule, settings.f),
+            rule=rule_of(settings.rule, settings.f, settings.hospitals),
             roster=simulated_roster(settings, self.federation),
             norm_bound=settings.norm_bound,
             trust_file=settings.trust_file or self.journal.folder / TRUST,
