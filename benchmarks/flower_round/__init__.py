@@ -1,0 +1,1 @@
+"""One wrapped unmasked round over one round of plain FedAvg, in the same Flower simulation."""

@@ -1,0 +1,1 @@
+"""The Flower app that benchmarks/flower_round runs."""

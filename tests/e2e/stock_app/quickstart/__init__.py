@@ -1,0 +1,1 @@
+"""A stock Flower app: it knows nothing of flower-robust."""
