@@ -1,0 +1,1 @@
+"""A whole federation on one machine: SuperLink with TLS and SuperNode authentication, and its SuperNodes."""

@@ -1,0 +1,107 @@
+"""Failing on order: a mod outside `robust_mod` that kills, delays or falsifies one hospital at one step of one round.
+
+    faults = "hospital-B:kill@train:2 hospital-C:corrupt@enrol:0"            run config; NAME:KIND@STEP:ROUND
+
+STEP and ROUND are what `hospitals.steps` says of the message; ROUND is 0 before the first round.
+Each order is carried out once, also if the SuperNode is restarted.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message
+from flwr.clientapp.typing import ClientAppCallable
+
+from hospitals.steps import round_of, step_of
+
+
+def faulty_mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Carry out whatever is ordered for this hospital at this step."""
+    kind = ordered(message, context)
+    if kind in BEFORE:
+        BEFORE[kind](context)
+    reply = call_next(message, context)
+    if kind in AFTER:
+        AFTER[kind](reply, context)
+    return reply
+
+
+def ordered(message: Message, context: Context) -> str | None:
+    """The kind of fault for this message, if there is one that was not carried out yet."""
+    name = json.loads(Path(str(context.node_config["identity"])).read_text())["name"]
+    for order in str(context.run_config["faults"]).split():
+        who, what = order.split(":", 1)
+        kind, when = what.split("@")
+        if who == name and when == f"{step_of(message)}:{round_of(message)}" and _first_time(order, context):
+            return kind
+    return None
+
+
+def _first_time(order: str, context: Context) -> bool:
+    marks = Path(str(context.run_config["out"])) / "carried-out"
+    marks.mkdir(exist_ok=True)
+    try:
+        (marks / order).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def kill(context: Context) -> None:
+    """The whole SuperNode dies: its process group holds SuperNode, SuperExec and this ClientApp."""
+    os.killpg(0, signal.SIGKILL)
+
+
+def late(context: Context) -> None:
+    """Slower than the server waits."""
+    time.sleep(float(context.run_config["reply-timeout"]) + 5)
+
+
+def fail(context: Context) -> None:
+    """The app raises."""
+    raise RuntimeError("failing on order")
+
+
+def kill_after(reply: Message, context: Context) -> None:
+    """The SuperNode dies once it has sent this reply, which its log says."""
+    subprocess.Popen([sys.executable, __file__, str(context.node_config["log"])])
+
+
+def corrupt(reply: Message, context: Context) -> None:
+    """One bit of every byte string and array of the reply flips."""
+    for record in reply.content.values():
+        if isinstance(record, ConfigRecord):
+            for key, value in record.items():
+                if isinstance(value, bytes):
+                    record[key] = flipped(value)
+        elif isinstance(record, ArrayRecord):
+            for array in record.values():
+                array.data = flipped(array.data)
+
+
+def flipped(value: bytes) -> bytes:
+    """`value` with one bit flipped in its last byte, where no header is."""
+    return value[:-1] + bytes([value[-1] ^ 1]) if value else value
+
+
+def _kill_group_once_sent(log: Path) -> None:
+    def sent() -> int:
+        return log.read_text(errors="replace").count("Sent successfully")
+
+    before = sent()
+    while sent() == before:
+        time.sleep(0.05)
+    os.killpg(0, signal.SIGKILL)
+
+
+BEFORE: dict[str, Callable[[Context], None]] = {"kill": kill, "late": late, "fail": fail}
+AFTER: dict[str, Callable[[Message, Context], None]] = {"kill-after": kill_after, "corrupt": corrupt}
+
+if __name__ == "__main__":
+    _kill_group_once_sent(Path(sys.argv[1]))
