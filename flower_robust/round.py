@@ -107,7 +107,9 @@ def require_quorum(plan: RoundPlan, accepted: Sequence[str], faults: Sequence[Cl
 
 def require_weight(plan: RoundPlan, decision: Decision) -> None:
     """Raises QuorumNotReached if the rule chose only clients in quarantine."""
-    if decision.weights is not None and not float(decision.weights.sum()) > 0:
+    if decision.rule_weights is None or decision.weights is None:
+        return
+    if float(decision.rule_weights.sum()) > 0 and not float(decision.weights.sum()) > 0:
         reasons = [f"{plan.rule} chose only clients in quarantine"]
         raise QuorumNotReached(plan.round, len(plan.cohort), plan.quorum, 0, reasons)
 

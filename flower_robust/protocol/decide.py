@@ -32,7 +32,8 @@ class Decision:
 def decide(geometry: Geometry, rule: Weighting, names: Sequence[str], trust: Sequence[float]) -> Decision:
     """The weights of one round.
 
-        w_i = trust_i * rule_i * sum(rule) / sum_j(trust_j * rule_j)
+        w_i = rule_i * trust_i / sum_j(rule_j * trust_j)      where the rule's weights sum to 1
+        w_i = rule_i * trust_i / max_j(trust_j)               where they do not: a clipped row is never scaled up
 
     `names` and `trust` (0..1) belong to the geometry's n rows. Rows without trust do not vote as long as the rule has
     enough rows without them. All weights are 0 if the rule chose only rows without trust. Raises TooFewRows below the
@@ -42,7 +43,7 @@ def decide(geometry: Geometry, rule: Weighting, names: Sequence[str], trust: Seq
     voters = _voters(factors, rule)
     rule_weights = torch.zeros(geometry.n, dtype=torch.float64)
     rule_weights[voters] = rule.weights(geometry.subset(voters))
-    weights = _rescaled(rule_weights * factors, float(rule_weights.sum()))
+    weights = _trusted(rule_weights, factors)
     distances = distances_to_sum(geometry, weights)
     return Decision(tuple(names), geometry, rule_weights, weights, _evidence(names, rule_weights, distances, geometry))
 
@@ -117,9 +118,11 @@ def _voters(trust: Tensor, rule: Rule) -> Tensor:
     return voters if len(voters) >= rule.min_rows() else torch.arange(len(trust))
 
 
-def _rescaled(weights: Tensor, total: float) -> Tensor:
-    found = float(weights.sum())
-    return weights * (total / found) if found > 0 else torch.zeros_like(weights)
+def _trusted(rule_weights: Tensor, trust: Tensor) -> Tensor:
+    weights = rule_weights * (trust / trust.max().clamp(min=torch.finfo(torch.float64).tiny))
+    total = weights.sum()
+    on_simplex = abs(float(rule_weights.sum()) - 1) < 1e-9
+    return weights / total if on_simplex and total > 0 else weights
 
 
 def _evidence(

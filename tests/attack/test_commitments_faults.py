@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flower_robust.commitments import Identity, Roster, RosterEntry, SignedNormCommitment, update_digest, update_norm
@@ -156,6 +156,7 @@ def test_arrays_of_objects_are_malformed() -> None:
         verify_update(PLAN, ROSTER, "Alice", signed(), {"w": np.array([{}])}, 1.0)
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.floats(0.01, 100), st.integers(0, 2**32 - 1))
 def test_what_an_honest_client_clips_is_always_within_the_bound(C: float, seed: int) -> None:
     update = {"w": np.random.default_rng(seed).normal(size=1000).astype(np.float32), "steps": np.array(3)}
@@ -194,6 +195,7 @@ def test_another_layout_is_malformed(arrays: Any) -> None:
     assert caught.value.culprit == "Alice"
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=500))
 @example(b"\x01")
 @example(b"\x01" + b"\xff" * 100)
@@ -203,6 +205,7 @@ def test_random_bytes_are_faults_of_their_sender(encoded: bytes) -> None:
     assert caught.value.culprit == "Alice"
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_a_single_changed_byte_is_a_fault(draw: st.DataObject) -> None:
     encoded = bytearray(signed())
@@ -212,6 +215,7 @@ def test_a_single_changed_byte_is_a_fault(draw: st.DataObject) -> None:
     assert caught.value.culprit == "Alice"
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 400), st.integers(0, 400), st.binary(max_size=80))
 def test_cut_and_spliced_commitments_are_faults(start: int, stop: int, middle: bytes) -> None:
     encoded = signed()

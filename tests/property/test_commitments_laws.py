@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -22,12 +22,14 @@ ARRAYS = st.dictionaries(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.binary(max_size=40)), st.lists(st.binary(max_size=40)))
 def test_packing_is_injective(left: list[bytes], right: list[bytes]) -> None:
     assert unpack_all(pack(*left)) == left
     assert (pack(*left) == pack(*right)) == (left == right)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=120))
 def test_whatever_unpacks_was_packed(encoded: bytes) -> None:
     try:
@@ -37,6 +39,7 @@ def test_whatever_unpacks_was_packed(encoded: bytes) -> None:
     assert pack(*fields) == encoded
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.binary(max_size=9), max_size=4), st.integers(0, 5))
 def test_the_count_of_fields_is_checked(fields: list[bytes], count: int) -> None:
     if count == len(fields):
@@ -46,12 +49,14 @@ def test_the_count_of_fields_is_checked(fields: list[bytes], count: int) -> None
             unpack(pack(*fields), count)
 
 
+@settings(max_examples=60, deadline=None)
 @given(ARRAYS)
 def test_the_digest_ignores_order_and_memory_layout(arrays: dict[str, Any]) -> None:
     shuffled = {name: np.asarray(arrays[name], order="F") for name in reversed(arrays)}
     assert update_digest(shuffled) == update_digest(arrays)
 
 
+@settings(max_examples=60, deadline=None)
 @given(ARRAYS, st.randoms(use_true_random=False))
 def test_the_digest_sees_every_bit(arrays: dict[str, Any], random: Any) -> None:
     name = random.choice(sorted(arrays))
@@ -63,6 +68,7 @@ def test_the_digest_sees_every_bit(arrays: dict[str, Any], random: Any) -> None:
     assert update_digest({**arrays, name: changed}) != update_digest(arrays)
 
 
+@settings(max_examples=60, deadline=None)
 @given(ARRAYS)
 def test_the_digest_sees_names_dtypes_and_shapes(arrays: dict[str, Any]) -> None:
     name, array = next(iter(arrays.items()))
@@ -80,8 +86,13 @@ def test_arrays_of_objects_have_no_digest() -> None:
         update_digest({"w": np.array([object()])})
 
 
+@settings(max_examples=60, deadline=None)
 @given(
-    st.lists(hnp.arrays("<f4", st.integers(0, 200), elements=st.floats(-1.0 * 2**99, 2.0**99, width=32)), min_size=1, max_size=3)
+    st.lists(
+        hnp.arrays("<f4", st.integers(0, 200), elements=st.floats(-1.0 * 2**99, 2.0**99, width=32)),
+        min_size=1,
+        max_size=3,
+    )
 )
 def test_the_norm_is_the_norm_of_the_concatenation(parts: list[Any]) -> None:
     arrays = {str(index): part for index, part in enumerate(parts)} | {"steps": np.array([9**9])}
@@ -94,6 +105,7 @@ def test_the_norm_of_poison_is_not_finite(poison: float) -> None:
     assert not np.isfinite(update_norm({"w": np.array([1.0, poison])}))
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**64 - 1), st.floats(allow_nan=False, allow_infinity=False), st.binary(min_size=32, max_size=32))
 def test_commitments_survive_the_wire(round_number: int, norm: float, digest: bytes) -> None:
     identity = Identity.from_seed("Zürich", bytes(32))
@@ -103,6 +115,7 @@ def test_commitments_survive_the_wire(round_number: int, norm: float, digest: by
     assert SignedNormCommitment.decode(sent.encode(), "Zürich") == sent
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300))
 def test_decoding_refuses_or_is_canonical(encoded: bytes) -> None:
     try:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flower_robust.errors import Certainty, ConfigurationError
@@ -39,6 +39,7 @@ def agreeing(outlier: str = "", cosine: float = 0.7, distance: float = 1.0) -> l
     return [replace(e, cosine=cosine, distance=distance) if e.name == outlier else e for e in usual]
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(ROUND, max_size=8))
 def test_weights_are_in_the_unit_interval_and_zero_in_quarantine(rounds: list[list[Evidence]]) -> None:
     state = after(rounds)
@@ -48,6 +49,7 @@ def test_weights_are_in_the_unit_interval_and_zero_in_quarantine(rounds: list[li
     assert set(TRUST.excluded(state)) <= set(TRUST.quarantined(state))
 
 
+@settings(max_examples=40, deadline=None)
 @given(ROUND, st.randoms(use_true_random=False))
 def test_the_order_of_evidence_does_not_matter(evidences: list[Evidence], random: object) -> None:
     shuffled = list(evidences)
@@ -55,6 +57,7 @@ def test_the_order_of_evidence_does_not_matter(evidences: list[Evidence], random
     assert after([shuffled]) == after([evidences])
 
 
+@settings(max_examples=40, deadline=None)
 @given(ROUND)
 def test_no_evidence_no_change(evidences: list[Evidence]) -> None:
     heard = {evidence.name for evidence in evidences}
@@ -62,6 +65,7 @@ def test_no_evidence_no_change(evidences: list[Evidence]) -> None:
     assert all(state[name] == TRUST.init(NAMES)[name] for name in NAMES if name not in heard)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(ROUND, max_size=6), st.lists(ROUND, max_size=6))
 def test_a_proven_lie_stays_until_a_person_pardons(before: list[list[Evidence]], later: list[list[Evidence]]) -> None:
     state = after([*before, [Evidence("A", Certainty.PROVEN)], *later])
@@ -72,6 +76,7 @@ def test_a_proven_lie_stays_until_a_person_pardons(before: list[list[Evidence]],
     assert pardoned["A"].mean == TRUST.init(["A"])["A"].mean
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(ROUND, max_size=6))
 def test_joining_changes_nobody_else(rounds: list[list[Evidence]]) -> None:
     state = after(rounds)
@@ -106,6 +111,7 @@ def test_an_outlier_earns_it_back() -> None:
     assert TRUST.weights(state, ["A"])[0] > 0.7
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.floats(-1, 1), st.floats(1, 1e9))
 def test_distance_alone_never_quarantines(cosine: float, distance: float) -> None:
     state = after([agreeing("A", cosine=max(cosine, 0.3), distance=distance)] * 60)

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flower_robust.errors import ConfigurationError, CorruptFile
@@ -20,6 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("trust")
 
 
+@settings(max_examples=40, deadline=None)
 @given(state=STATES)
 def test_a_restart_restores_exactly(folder: Path, state: TrustState) -> None:
     save_trust(folder / "trust", state)
@@ -28,6 +29,7 @@ def test_a_restart_restores_exactly(folder: Path, state: TrustState) -> None:
     assert restored.names == state.names
 
 
+@settings(max_examples=40, deadline=None)
 @given(state=STATES, draw=st.data())
 def test_a_single_changed_byte_is_found(folder: Path, state: TrustState, draw: st.DataObject) -> None:
     path = folder / "changed"
@@ -40,6 +42,7 @@ def test_a_single_changed_byte_is_found(folder: Path, state: TrustState, draw: s
     assert path.read_bytes() == broken
 
 
+@settings(max_examples=40, deadline=None)
 @given(state=STATES, draw=st.data())
 def test_a_cut_file_is_found(folder: Path, state: TrustState, draw: st.DataObject) -> None:
     path = folder / "cut"
@@ -52,6 +55,7 @@ def test_a_cut_file_is_found(folder: Path, state: TrustState, draw: st.DataObjec
     assert path.read_bytes() == before
 
 
+@settings(max_examples=40, deadline=None)
 @given(content=st.binary(max_size=200))
 def test_another_file_is_refused(folder: Path, content: bytes) -> None:
     path = folder / "other"

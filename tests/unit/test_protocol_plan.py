@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flower_robust.commitments import Identity, Roster, RosterEntry, update_digest
@@ -84,6 +84,7 @@ def test_every_option_is_in_the_digest(changes: dict[str, Any]) -> None:
     assert plan_of(**nonce).digest != plan_of(**nonce | changes).digest
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 2**64 - 1), st.floats(1e-300, 1e300), st.sampled_from([7, 8]), st.binary(min_size=16, max_size=16)
 )
@@ -93,6 +94,7 @@ def test_plans_survive_the_wire(run_id: int, C: float, quorum: int, nonce: bytes
     assert RoundPlan.decode(plan.encode()).digest == plan.digest
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 600), st.integers(1, 255))
 def test_a_changed_plan_is_refused_or_another_plan(position: int, change: int) -> None:
     plan = plan_of()
@@ -106,6 +108,7 @@ def test_a_changed_plan_is_refused_or_another_plan(position: int, change: int) -
     assert decoded.digest != plan.digest
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=200))
 def test_random_bytes_blame_the_server(encoded: bytes) -> None:
     with pytest.raises(FaultyServer):
