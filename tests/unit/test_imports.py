@@ -30,8 +30,8 @@ SHARED_SIBLINGS = {
     ("flower_robust.commands", "clients"),
     ("flower_robust.commands", "server"),
 }
-SERVER_MAY_SEE = {"clients.task", "clients.models", "clients.datasets", "clients.partitions"}
-"""The server evaluates the hospitals' model on their test records; it never sees how they attack."""
+SERVER_MAY_SEE = {"clients.task", "clients.models", "clients.datasets", "clients.partitions", "clients.settings"}
+"""The server reads the same run settings and evaluates the same model; it never sees how clients attack."""
 
 TORCH_AT_IMPORT = (
     "flower_robust/aggregation/",
@@ -40,7 +40,15 @@ TORCH_AT_IMPORT = (
     "server/",
     "flower_robust/commands/",
 )
-TORCH_FILES = {"flower_robust/protocol/decide.py", "flower_robust/round.py"}
+TORCH_FILES = {
+    "flower_robust/masking/ring_torch.py",
+    "flower_robust/protocol/decide.py",
+    "flower_robust/protocol/masked_round.py",
+    "flower_robust/protocol/server_decide.py",
+    "flower_robust/round.py",
+}
+"""The server's side of packages whose client side must live without torch."""
+
 FLOWER_AT_IMPORT = ("flower_robust/flower/", "clients/", "server/")
 
 FILES = sorted(
@@ -149,6 +157,7 @@ CLIENT_PATH = (
     "flower_robust.protocol",
     "flower_robust.protocol.plan",
     "flower_robust.protocol.plain",
+    "flower_robust.protocol.client",
     "flower_robust.masking",
     "flower_robust.trust",
     "flower_robust.flower.mod",
