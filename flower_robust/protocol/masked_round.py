@@ -105,8 +105,8 @@ def run_masked_round(
     floor = Floor(ServerRound(plan, roster, tuple(keys), server), clients)
     try:
         inspected = _asked(floor, updates, previous)
-        floor.faults += settled(floor, inspected)
-        measured = measure(inspected, entropy())
+        floor.faults += (lies := settled(floor, inspected))
+        measured = measure(server_inspect.reinspect(inspected, lies), entropy())
         decided, decision = _decided(measured, rule, trust)
         opened = _opened(floor, decided, entropy)
     except RobustError as reason:

@@ -65,7 +65,7 @@ def measure(inspected: Inspected, seed: bytes) -> Measured:
         tuple(inspected.dealers[row] for row in kept),
         tuple(j for j in inspected.responders if j not in blamed),
         _geometry(challenged.round.plan, squares, kept),
-        (*inspected.faults, *faults),
+        tuple(faults),
     )
 
 

@@ -2,7 +2,8 @@
 
 Two clients that contradict each other are not both honest. Both leave the round, so every liar takes at most one honest
 client with it, and what is left agrees: n − D >= 2t + 1 + 2e is enough for D drop-outs and e liars, as for decoding
-(player elimination: Hirt, Maurer, Przydatek 2000). Who of the two lied is settled by `disputes`, not here.
+(player elimination: Hirt, Maurer, Przydatek 2000). Who of the two lied is settled by `disputes`; `reinspect` then
+brings the honest one back.
 """
 
 from collections import Counter
@@ -11,7 +12,7 @@ from itertools import chain
 
 import numpy as np
 
-from flower_robust.errors import ClientFault, MalformedReply, ReplayedCommitment, StaleCommitment
+from flower_robust.errors import Certainty, ClientFault, MalformedReply, ReplayedCommitment, StaleCommitment
 from flower_robust.masking.decoding import correctable, inspect_dealers
 from flower_robust.masking.ring import Residues
 from flower_robust.protocol.codec import Field, check_size, from_client
@@ -45,14 +46,16 @@ def verify_sketch_reply(challenged: Challenged, name: str, message: Field) -> Sk
     return reply
 
 
-def inspect(challenged: Challenged, replies: Mapping[int, SketchReply]) -> Inspected:
+def inspect(challenged: Challenged, replies: Mapping[int, SketchReply], excluded: Iterable[int] = ()) -> Inspected:
     """Run the degree test and the zero test of every dealer, and remove whoever is part of a contradiction.
 
-    `replies` by position. Nobody is blamed yet; `suspects` go to `disputes`.
+    `replies` by position; `excluded`: positions that are already out. Nobody is blamed; `suspects` go to `disputes`.
     """
-    complaints = [(dealer, receiver) for receiver, reply in replies.items() for dealer in reply.complaints]
+    removed = set(excluded)
+    replies = {j: reply for j, reply in replies.items() if j not in removed}
+    complaints = [(i, j) for j, reply in replies.items() for i in reply.complaints if i not in removed]
     spare = max(correctable(len(replies), 2 * terms_of(challenged.round.plan).threshold), 1)
-    removed = eliminated(complaints, spare)
+    removed |= eliminated(complaints, spare)
     faulty, dissent = _tested(challenged, replies, removed)
     removed |= faulty
     removed |= eliminated((edge for edge in dissent if not removed & set(edge)), spare)
@@ -61,8 +64,14 @@ def inspect(challenged: Challenged, replies: Mapping[int, SketchReply]) -> Inspe
         suspects[dealer] = (*suspects.get(dealer, ()), receiver)
     dealers = tuple(i for i in challenged.accepted if i not in removed)
     responders = tuple(i for i in sorted(replies) if i not in removed)
-    faults: tuple[ClientFault, ...] = ()
-    return Inspected(challenged, dict(replies), dealers, responders, suspects, faults)
+    return Inspected(challenged, replies, dealers, responders, suspects)
+
+
+def reinspect(inspected: Inspected, faults: Iterable[ClientFault]) -> Inspected:
+    """The inspection without those who were proven to lie: whoever was only contradicted by them comes back."""
+    round = inspected.challenged.round
+    proven = {round.position(fault.culprit) for fault in faults if fault.certainty is Certainty.PROVEN}
+    return inspect(inspected.challenged, inspected.replies, proven)
 
 
 def eliminated(edges: Iterable[Edge], liars: int) -> set[int]:

@@ -67,7 +67,6 @@ class Inspected:
     dealers: tuple[int, ...]
     responders: tuple[int, ...]
     suspects: Mapping[int, tuple[int, ...]]
-    faults: tuple[ClientFault, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
