@@ -9,11 +9,14 @@ import sys
 import time
 import urllib.request
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[1]
+ONE_PORT = version("flwr") >= "1.41"
+"""Since then one port serves SuperNodes, too; before, they had a gRPC port of their own."""
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -35,6 +38,7 @@ class Loopback:
         (self.folder / "home").mkdir(parents=True)
         connection = f'[superlink]\ndefault = "loopback"\n[superlink.loopback]\naddress = "127.0.0.1:{self.port}"\n'
         (self.folder / "home/config.toml").write_text(connection + "insecure = true\n")
+        self.fleet_port = self.port if ONE_PORT else free_port()
         options = ["--simulation"] if self.simulation else []
         database = ["--database", str(self.folder / "state.db")]
         self.start(
@@ -58,7 +62,7 @@ class Loopback:
         return process
 
     def supernode(self, node_config: str) -> subprocess.Popen:
-        address = ["--superlink", f"127.0.0.1:{self.port}", "--port", str(free_port())]
+        address = ["--superlink", f"127.0.0.1:{self.fleet_port}", "--port", str(free_port())]
         return self.start("flower-supernode", "--insecure", *address, "--node-config", node_config)
 
     def run(self, app: Path, timeout: float, nodes: int | None = None, **config: object) -> tuple[str, str]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Self
 
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import Array, ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from flower_robust.errors import ClientError, MalformedReply, NoReply
@@ -58,7 +58,22 @@ def content_of(reply: Reply | None, name: str, step: str) -> RecordDict:
         found = f"error {reply.error.code} ({str(reply.error.reason)[:200]})"
         kind = ClientError if reply.error.code in CLIENT_CODES else NoReply
         raise kind(name, step, found, "a reply")
+    if not reply.has_content() or not isinstance(reply.content, RecordDict):
+        raise MalformedReply(name, step, "content of another kind", "a RecordDict")
     return reply.content
+
+
+def content_bytes(content: RecordDict) -> int:
+    """Bytes of names and values; Flower's own count fails on an empty list."""
+    return sum(len(key) + _bytes(value) for record in content.values() for key, value in record.items())
+
+
+def _bytes(value: object) -> int:
+    if isinstance(value, Array):
+        return len(value.data)
+    if isinstance(value, list):
+        return sum(_bytes(item) for item in value)
+    return len(value) if isinstance(value, str | bytes) else 8
 
 
 def _living(message: Message, ttl: float) -> Message:

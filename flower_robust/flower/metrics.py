@@ -4,11 +4,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from flwr.app import MetricRecord, RecordDict
+from flwr.app import MetricRecord, MetricRecordValues, RecordDict
 
 from flower_robust.commitments import Roster, RosterEntry
 from flower_robust.errors import ExampleCountLie, MalformedReply
 from flower_robust.types import RosterName
+
+LARGEST = 1e300
+"""A metric beyond this is as good as infinite: sums of it overflow."""
 
 Metrics = Mapping[RosterName, MetricRecord]
 
@@ -22,7 +25,7 @@ def read_metrics(content: RecordDict, entry: RosterEntry, step: str, count_key: 
         raise MalformedReply(entry.name, step, f"{len(records)} MetricRecords", "one")
     count = records[0].get(count_key, 0)
     highest = entry.rows or math.inf
-    if isinstance(count, list) or not (math.isfinite(count) and 0 <= count <= highest):
+    if isinstance(count, list) or not 0 <= count <= highest or count == math.inf:
         raise ExampleCountLie(entry.name, step, f"{count_key} {str(count)[:40]}", f"a number of 0 to {highest}")
     return records[0]
 
@@ -55,18 +58,18 @@ def weighted(metrics: Metrics, roster: Roster, count_key: str) -> MetricRecord:
     return mean
 
 
-def _mean(columns: list[list[float]], rows: list[float], listed: bool) -> float | list[float]:
+def _mean(columns: list[list[int] | list[float]], rows: list[float], listed: bool) -> float | list[float]:
     total = sum(rows)
     means = [sum(w * v for w, v in zip(rows, values, strict=True)) / total for values in zip(*columns, strict=True)]
     return means if listed else means[0]
 
 
-def _listed(value: object) -> list[float]:
-    return [float(v) for v in value] if isinstance(value, list) else [float(value)]  # type: ignore[arg-type]
+def _listed(value: MetricRecordValues) -> list[int] | list[float]:
+    return value if isinstance(value, list) else [value]
 
 
 def _finite(record: MetricRecord) -> bool:
-    return all(math.isfinite(number) for value in record.values() for number in _listed(value))
+    return all(abs(number) < LARGEST for value in record.values() for number in _listed(value))
 
 
 def _shape(record: MetricRecord, count_key: str) -> tuple[tuple[str, int | None], ...]:

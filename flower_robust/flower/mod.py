@@ -87,6 +87,8 @@ def returned_model(content: RecordDict, old: NamedArrays, name: str) -> NamedArr
     """The one model in the app's reply. ConfigurationError or MalformedReply say what the app has to change."""
     if len(records := list(content.array_records.values())) != 1:
         raise ConfigurationError("reply of the train function", f"{len(records)} ArrayRecords", "one: the new weights")
+    if (metrics := len(content.metric_records)) != 1:
+        raise ConfigurationError("reply of the train function", f"{metrics} MetricRecords", "one, as Flower requires")
     new = read_arrays(dict(records[0]))
     check_layout(name, new, old)
     return new

@@ -14,7 +14,7 @@ from flower_robust.aggregation import Rule
 from flower_robust.commitments import Roster
 from flower_robust.errors import ClientFault, MalformedReply, NonFiniteUpdate, OversizedReply
 from flower_robust.flower.envelope import TRAIN, envelope_of, field
-from flower_robust.flower.exchange import content_of
+from flower_robust.flower.exchange import content_bytes, content_of
 from flower_robust.flower.grid import Reply
 from flower_robust.flower.metrics import agreed, read_metrics, weighted
 from flower_robust.flower.records import Layout, NamedArrays, UnreadableError, read_arrays
@@ -68,7 +68,7 @@ class PlainRound:
         """Accept the reply of `name`, or note the fault that it is; None is silence."""
         try:
             content = content_of(reply, name, TRAIN)
-            self.received_bytes[name] = size = sum(record.count_bytes() for record in content.values())
+            self.received_bytes[name] = size = content_bytes(content)
             if size > self.layout.nbytes + SLACK_BYTES:
                 raise OversizedReply(name, TRAIN, f"{size} bytes", f"at most {self.layout.nbytes + SLACK_BYTES}")
             self.accepted[name] = self._verified(name, content)

@@ -35,6 +35,7 @@ def two_records(message, reply):
 
 BAD = {
     "NaN": (metrics(accuracy=float("nan"), num_examples=100), "MalformedReply"),
+    "beyond floats": (metrics(accuracy=10**400, num_examples=100), "MalformedReply"),
     "other keys": (metrics(auc=0.1, num_examples=100), "MalformedReply"),
     "list for a number": (metrics(accuracy=[0.1, 0.2], num_examples=100), "MalformedReply"),
     "two records": (evaluated(two_records), "MalformedReply"),

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
 
 from flower_robust import Identity, robust_mod
 from flower_robust.commitments import Roster, RosterEntry, SignedNormCommitment, update_digest, update_norm
@@ -101,6 +102,17 @@ def test_an_app_that_returns_another_model_is_told_which_array():
         reply_to(lambda old: old | {"fc.bias": np.zeros(9, np.float32)}, plan())
     with pytest.raises(MalformedReply, match=r"fc\.bias"):
         reply_to(lambda old: {key: array for key, array in old.items() if key != "fc.bias"}, plan())
+
+
+def test_an_app_that_returns_no_metrics_is_told_so_and_is_no_liar():
+    app = ClientApp(mods=[robust_mod(IDENTITY)])
+
+    @app.train()
+    def train(message, context):
+        return Message(RecordDict({"arrays": message.content["arrays"]}), reply_to=message)
+
+    with pytest.raises(ConfigurationError, match="found '0 MetricRecords', required one"):
+        app(train_message(plan()), Context(RUN_ID, 7, {}, RecordDict(), {}))
 
 
 def test_a_plan_that_does_not_ask_this_client_is_refused():

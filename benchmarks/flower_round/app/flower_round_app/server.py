@@ -13,6 +13,7 @@ from flwr.serverapp.strategy import FedAvg, Strategy
 from flower_robust import RobustAggregation, Roster
 from flower_robust.aggregation import rule_from_text
 from flower_robust.commitments import RosterEntry
+from flower_robust.flower.exchange import content_bytes
 from flower_round_app.client import identity
 
 app = ServerApp()
@@ -46,7 +47,7 @@ class Meter:
 
 def size(message: Message) -> int:
     """Bytes of a message's records."""
-    return sum(record.count_bytes() for record in message.content.values()) if message.has_content() else 0
+    return content_bytes(message.content) if message.has_content() else 0
 
 
 @app.main()
