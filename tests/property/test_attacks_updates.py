@@ -22,7 +22,7 @@ def view(seed: int, h: int = 6, d: int = 20) -> View:
 def test_label_flip_is_its_own_inverse(seed: int) -> None:
     y = torch.randint(0, 10, (50,), generator=torch.Generator().manual_seed(seed))
     flipped = flip_labels(y, 10)
-    assert torch.equal(flip_labels(flipped, 10), y) and 0 <= int(flipped.min()) and int(flipped.max()) <= 9
+    assert torch.equal(flip_labels(flipped, 10), y) and int(flipped.min()) >= 0 and int(flipped.max()) <= 9
 
 
 @laws
@@ -82,6 +82,8 @@ def test_attacks_are_functions_of_what_they_see(seed: int, name: str) -> None:
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=lambda attack: attack.name)
 def test_attacks_that_read_others_say_so(attack) -> None:
-    blind = View(torch.ones(3, dtype=torch.float64), torch.full((4, 3), torch.nan, dtype=torch.float64), torch.Generator())
+    blind = View(
+        torch.ones(3, dtype=torch.float64), torch.full((4, 3), torch.nan, dtype=torch.float64), torch.Generator()
+    )
     if attack.knowledge is Knowledge.OWN:
         assert attack.update(blind, attack.strength).isfinite().all()
