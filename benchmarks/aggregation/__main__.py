@@ -3,13 +3,14 @@
 import argparse
 import json
 import platform
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.aggregation.memory import in_fresh_process
-from benchmarks.aggregation.peers import contenders, flower_rules
+from benchmarks.aggregation.peers import Contender, contenders, flower_rules
 from benchmarks.aggregation.timing import alternate, profile
 from flower_robust.aggregation import RULES, ReferenceTrust, Weighting, rule_from_text
 
@@ -37,7 +38,7 @@ def run_size(n: int, d: int, f: int, repeats: int) -> list[dict[str, Any]]:
     for text in TEXTS:
         rule = rule_from_text(text, f)
         reference = (updates[0],) if isinstance(rule, ReferenceTrust) else ()
-        ours = {"read": updates.sum, "ours": lambda rule=rule, reference=reference: rule(updates, *reference)}
+        ours: dict[str, Contender] = {"read": updates.sum, "ours": partial(rule, updates, *reference)}
         taken = alternate(ours | contenders(rule.name, updates, f, flower), repeats)
         found.append({"rule": rule.name, "n": n, "d": d, "f": f, **taken})
         print(line(found[-1]), flush=True)

@@ -70,7 +70,7 @@ def flower_rules(rows: np.ndarray[Any, Any], f: int) -> dict[str, Contender]:
 
     def repeated_krum() -> object:
         selected = multikrum.select_multikrum(replies, f, n - 2 * f)
-        layers = [reply["arrays"].to_numpy_ndarrays() for reply in selected]
+        layers = [reply.array_records["arrays"].to_numpy_ndarrays() for reply in selected]
         middle = [np.median(layer, axis=0) for layer in zip(*layers, strict=True)]
         return bulyan.aggregate_n_closest_weights(middle, layers, n - 4 * f)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flower_robust.aggregation.geometry import Geometry
+from flower_robust.aggregation.geometry import Geometry, squared_distances_to
 from flower_robust.aggregation.rule import Mixing, Weighting, require_count, require_positive
 
 
@@ -97,14 +97,10 @@ class CenteredClipping(Weighting):
         return 2 * self.f + 1
 
     def weights(self, geometry: Geometry) -> Tensor:
-        n, s = geometry.n, geometry.squared_norms
+        n, gram = geometry.n, geometry.gram
         self.check(n)
         weights = torch.zeros(n, dtype=torch.float64)
         for _ in range(self.steps):
-            # |x_i − v|² from distances and norms alone, v = Σ_j w_j x_j with the rest of the weight on zero.
-            rest, reach = 1 - weights.sum(), geometry.squared_distances @ weights
-            own = (weights @ reach) / 2 + rest * (weights @ s)
-            lengths = (reach + rest * s - own).clamp(min=0).sqrt()
-            steps = shrinkage(lengths, self.radius) / n
+            steps = shrinkage(squared_distances_to(weights, gram).sqrt(), self.radius) / n
             weights = weights * (1 - steps.sum()) + steps
         return weights

@@ -52,9 +52,10 @@ class Geometry:
 
     @property
     def gram(self) -> Tensor:
-        """<x_i, x_j> as Float64[n, n]."""
+        """<x_i, x_j> as Float64[n, n], never beyond |x_i| |x_j|: beside a huge row the difference is only rounding."""
         s = self.squared_norms
-        return (s[:, None] + s[None, :] - self.squared_distances) / 2
+        products, bound = (s[:, None] + s[None, :] - self.squared_distances) / 2, torch.outer(s.sqrt(), s.sqrt())
+        return torch.minimum(torch.maximum(products, -bound), bound)
 
     @classmethod
     def of(cls, updates: Tensor, reference: Tensor | None = None) -> "Geometry":
@@ -107,6 +108,12 @@ class Geometry:
         if reference is not None:
             reference = Reference(reference.squared_norm, reference.inner[rows])
         return Geometry(self.squared_distances[rows][:, rows], self.squared_norms[rows], reference)
+
+
+def squared_distances_to(weights: Tensor, gram: Tensor) -> Tensor:
+    """|x_i − v|² = G_ii − 2 (G w)_i + wᵀ G w for v = Σ_j w_j x_j, Float64[n]."""
+    reach = gram @ weights
+    return (gram.diagonal() - 2 * reach + weights @ reach).clamp(min=0)
 
 
 def _clean(squared: Tensor) -> Tensor:
