@@ -62,7 +62,7 @@ def test_the_view_of_t_colluders_is_also_that_of_another_secret() -> None:
 
 
 class View:
-    """What the server and client 0 see of 5 clients (t = 1) with sketches of m·c values, as a function of the secrets."""
+    """What the server and client 0 see of 5 clients (t = 1), sketches of m·c values, as a function of the secrets."""
 
     n, t, m, c = 5, 1, 2, 3
 
@@ -80,7 +80,7 @@ class View:
         return np.repeat(plane, 2, axis=1)
 
     def zeros(self, z: Matrix, j: int) -> ring.Residues:
-        """Client j's shares of the others' sharings of zero, degree 2t, with coefficients z; client 0's own are known."""
+        """Client j's shares of the others' sharings of zero, degree 2t, coefficients z; client 0's own are known."""
         powers = np.array([(j + 1) ** k for k in range(1, 2 * self.t + 1)], object)
         shares = np.zeros((self.n, self.length), object)
         shares[1:] = z.reshape(self.n - 1, self.length, -1) @ powers

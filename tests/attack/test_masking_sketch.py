@@ -76,7 +76,7 @@ def caught_per_sum(y: ring.Residues, p: ParameterSet, challenges: int) -> float:
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=str)
 def test_fractions_of_q_pass_at_most_once_in_a_thousand(attack: str) -> None:
-    """Each ring sum catches them independently with probability >= 1/3, so all m let them pass below (2/3)^18 = 7·10⁻⁴."""
+    """Each ring sum catches them independently with probability >= 1/3, so m let them pass below (2/3)^18 = 7·10⁻⁴."""
     denominator, blocks, where = ATTACKS[attack]
     caught = caught_per_sum(fraction(denominator, blocks, where), replace(PARAMETERS, m=64), 25)
     deviation = np.sqrt(0.25 / (64 * 25))
@@ -90,7 +90,7 @@ def test_half_of_q_everywhere_is_caught_three_times_in_eight() -> None:
 
 
 def test_factors_three_and_four_let_a_single_half_pass_too_often() -> None:
-    """Why κ, κ' are not ±3, ±4: both must be odd, so a single coordinate is caught with 1/4 and passes 16 sums with 1 %."""
+    """Why κ, κ' are not ±3, ±4: both must be odd, so one coordinate is caught with 1/4 and passes 16 sums with 1 %."""
     caught = caught_per_sum(fraction(2, 1, [7]), replace(PARAMETERS, m=64, magnitudes=(3, 4)), 25)
     assert (1 - caught) ** 16 > 5e-3
 
