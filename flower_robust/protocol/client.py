@@ -17,12 +17,11 @@ from flower_robust.masking.ring import Residues
 from flower_robust.protocol.audit import Kept
 from flower_robust.protocol.client_shares import answer_challenge
 from flower_robust.protocol.client_states import AwaitingChallenge, AwaitingRecheck, AwaitingUnmask, State, finish
-from flower_robust.protocol.client_submit import submit
+from flower_robust.protocol.client_submit import read_offer, submit
 from flower_robust.protocol.client_unmask import echo, unmask
-from flower_robust.protocol.codec import Field, from_server
+from flower_robust.protocol.codec import Field
 from flower_robust.protocol.disputes import answer_dispute
 from flower_robust.protocol.recheck import answer_recheck
-from flower_robust.protocol.shown import Offer
 
 Phase = TypeVar("Phase")
 
@@ -44,7 +43,7 @@ class MaskedClient:
 
     def submit(self, message: Field, update: npt.NDArray[np.float32]) -> bytes:
         """Step 1."""
-        offer = from_server(lambda: Offer.decode(message), "offer")
+        offer = read_offer(message)
         entropy, kept = self._entropy(), self._kept()
         self.state, reply, self._y = submit(offer, self.roster, self.identity, self._run_key, update, entropy, kept)
         self._before = kept

@@ -15,6 +15,7 @@ from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import Residues
 from flower_robust.protocol.audit import Kept, check_announcement
 from flower_robust.protocol.client_states import AwaitingChallenge, Dealt
+from flower_robust.protocol.codec import Field, from_server
 from flower_robust.protocol.dealing import Share, deal, envelope_secret, own_secret, route
 from flower_robust.protocol.plan import RoundPlan
 from flower_robust.protocol.replies import Submission, upload_digest
@@ -22,6 +23,11 @@ from flower_robust.protocol.shown import Offer
 from flower_robust.protocol.sizes import Sizes, terms_of
 
 _CHUNK = 1 << 16
+
+
+def read_offer(message: Field) -> Offer:
+    """The server's offer; FaultyServer if it is none."""
+    return from_server(lambda: Offer.decode(message), "offer")
 
 
 def submit(

@@ -15,7 +15,7 @@ import numpy as np
 
 from flower_robust.commitments.encoding import VERSION
 from flower_robust.commitments.statement import CONTEXT
-from flower_robust.errors import FaultyServer, MalformedReply, OversizedReply
+from flower_robust.errors import ClientFault, FaultyServer, MalformedReply, OversizedReply
 from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.ring import Residues
 
@@ -68,7 +68,7 @@ def from_server(read: Callable[[], Message], step: str) -> Message:
     """What `read` reads of the server's message; FaultyServer where it cannot."""
     try:
         return read()
-    except ValueError as error:
+    except (ValueError, ClientFault) as error:
         raise FaultyServer(step, f"no {step} ({error})", f"an encoded {step}") from None
 
 
