@@ -1,6 +1,8 @@
 """The client: `ClientApp(mods=[robust_mod(identity)])`. The user's functions run unchanged, no torch is imported."""
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
@@ -74,9 +76,12 @@ def train(message: Message, context: Context, call_next: ClientAppCallable, iden
     reply = call_next(message, context)
     if reply.has_error():
         return reply
-    update = difference(layout, old, returned_model(reply.content, old, identity.name), identity.name)
-    update |= clip_update(layout.moved(update), layout.reachable(plan.norm_bound))
-    commitment = commit_update(plan, identity, update, update_norm(layout.moved(update)))
+    update = difference(layout, old, returned_model(reply.content, old, identity.name))
+    norm = finite_norm(layout, update, identity.name)
+    if norm > (bound := layout.reachable(plan.norm_bound)):
+        update |= clip_update(layout.moved(update), bound)
+        norm = update_norm(layout.moved(update))
+    commitment = commit_update(plan, identity, update, norm)
     kept = {name: record for name, record in reply.content.items() if not isinstance(record, ArrayRecord)}
     signed = ConfigRecord({"phase": TRAIN, "commitment": commitment})
     reply.content = RecordDict({**kept, key: write_arrays(update), ENVELOPE: signed})
@@ -94,11 +99,17 @@ def returned_model(content: RecordDict, old: NamedArrays, name: str) -> NamedArr
     return new
 
 
-def difference(layout: Layout, old: NamedArrays, new: NamedArrays, name: str) -> dict[str, NDArray[np.generic]]:
-    """new - old for moving arrays, new for buffers; names, shapes and dtypes kept. NonFiniteUpdate names the array."""
+def difference(layout: Layout, old: NamedArrays, new: NamedArrays) -> dict[str, NDArray[Any]]:
+    """new - old for moving arrays, new for buffers; names, shapes and dtypes kept."""
     with np.errstate(over="ignore", invalid="ignore"):
-        update = {key: new[key] if key in layout.buffers else np.subtract(new[key], old[key]) for key in layout.shapes}
-    for key, array in update.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        return {key: new[key] if key in layout.buffers else np.subtract(new[key], old[key]) for key in layout.shapes}
+
+
+def finite_norm(layout: Layout, update: NamedArrays, name: str) -> float:
+    """L2 norm of the moving arrays. NonFiniteUpdate names the array that holds NaN or Inf, buffers included."""
+    norm = update_norm(layout.moved(update))
+    suspects = layout.buffers if math.isfinite(norm) else update.keys()
+    for key in suspects:
+        if update[key].dtype.kind == "f" and not np.isfinite(update[key]).all():
             raise NonFiniteUpdate(name, TRAIN, f"NaN or Inf in {key!r}", "finite values")
-    return update
+    return norm

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flower_robust.aggregation import Rule
-from flower_robust.commitments import Roster
+from flower_robust.commitments import Roster, update_norm
 from flower_robust.errors import ClientFault, MalformedReply, NonFiniteUpdate, OversizedReply
 from flower_robust.flower.envelope import TRAIN, envelope_of, field
 from flower_robust.flower.exchange import content_bytes, content_of
@@ -118,22 +118,22 @@ class PlainRound:
         check_layout(name, arrays, self.model)
         commitment = field(envelope_of(content), "commitment", bytes)
         metrics = read_metrics(content, self.roster[name], TRAIN, self.count_key)
-        norm = float(torch.linalg.vector_norm(self._placed(name, arrays), dtype=torch.float64))
-        verify_update(self.plan, self.roster, name, commitment, arrays, norm)
+        verify_update(self.plan, self.roster, name, commitment, arrays, self._placed_norm(name, arrays))
         buffers = {key: arrays[key] for key in self.layout.buffers}
         for key, array in buffers.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise NonFiniteUpdate(name, TRAIN, f"NaN or Inf in {key!r}", "finite values")
         return Beside(buffers, metrics)
 
-    def _placed(self, name: RosterName, arrays: NamedArrays) -> Tensor:
+    def _placed_norm(self, name: RosterName, arrays: NamedArrays) -> float:
+        """Write the row and measure it where it lies; on the CPU without torch's threads, which cost more there."""
         row = self._rows[self.plan.cohort.index(name)]
         if self._row is None:
             self.layout.write(arrays, row.numpy())
-        else:
-            self.layout.write(arrays, self._row)
-            row.copy_(torch.from_numpy(self._row))
-        return row
+            return update_norm(self.layout.moved(arrays))
+        self.layout.write(arrays, self._row)
+        row.copy_(torch.from_numpy(self._row))
+        return float(torch.linalg.vector_norm(row, dtype=torch.float64))
 
     def _reference(self, update: NamedArrays) -> Tensor:
         row = np.empty(self.layout.d, self.layout.row_dtype)

@@ -44,7 +44,8 @@ def plan(C: float = 10.0) -> RoundPlan:
 
 
 def train_message(terms: RoundPlan, arrays=None) -> Message:
-    envelope = {"phase": "train", "plan": terms.encode(), "arrays": "arrays", "buffers": BUFFERS}
+    buffers = sorted(Layout.of(arrays or model()).buffers)
+    envelope = {"phase": "train", "plan": terms.encode(), "arrays": "arrays", "buffers": buffers}
     content = RecordDict({"arrays": record(arrays or model()), "config": ConfigRecord({"lr": 0.1})})
     content[ENVELOPE] = ConfigRecord(envelope)
     message = Message(content, 7, "train")

@@ -62,7 +62,8 @@ def main(grid: Grid, context: Context) -> None:
     for pair in range(int(config["pairs"])):
         for arm, strategy in alternated(arms.items(), pair):
             found = meter.measure(lambda s=strategy: s.start(grid, arrays, num_rounds=1), n)
-            rounds.append({"pair": pair, "arm": arm, **found})
+            steps = dict(strategy.history[-1].seconds) if isinstance(strategy, RobustAggregation) else {}
+            rounds.append({"pair": pair, "arm": arm, **found, "steps": steps})
     Path(str(config["out"])).write_text(json.dumps(rounds))
 
 
