@@ -190,7 +190,7 @@ def test_tampered_messages_of_the_server_are_refused(recorded, step):
             recorded.at_client(step, message)
         except RobustError:
             continue
-        # A changed plan is another plan, under which no other commitment verifies; a changed attestation counts for none.
+        # A changed plan is another plan: no other commitment verifies under it. A changed attestation is none.
         assert step in ("offer", "unmask", "decision")
 
 
