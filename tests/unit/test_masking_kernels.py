@@ -61,3 +61,32 @@ def test_a_folder_that_others_can_write_is_not_trusted(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     assert not library.trusted(tmp_path)
     assert not library.trusted(tmp_path / "missing")
+
+
+def test_the_first_trusted_folder_that_holds_the_file_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_to_all, private, later = (tmp_path / name for name in ("open", "private", "later"))
+    for folder, mode in ((open_to_all, 0o777), (private, 0o700), (later, 0o700)):
+        folder.mkdir()
+        folder.chmod(mode)
+        library.store(folder / library.file_name(), folder.name.encode())
+    monkeypatch.setattr(library, "folders", lambda: iter([open_to_all, private, later]))
+    assert library.load_or_build() == b"private"
+
+
+def test_a_missing_file_is_built_in_the_first_folder_that_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked, fresh = tmp_path / "file", tmp_path / "fresh"
+    blocked.write_text("a file where a folder should be")
+    monkeypatch.setattr(library, "folders", lambda: iter([blocked / "cache", fresh]))
+    monkeypatch.setattr(library, "built", lambda file: str(file).encode())
+    assert library.load_or_build() == str(fresh / library.file_name()).encode()
+    assert library.trusted(fresh)
+    monkeypatch.setattr(library, "folders", lambda: iter([blocked / "cache"]))
+    assert library.load_or_build().endswith(library.file_name().encode())
+
+
+def test_a_failing_build_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false" if Path("/bin/false").exists() else "false")
+    with pytest.raises(RuntimeError, match="building"):
+        library.built(tmp_path / "kernels.bin")

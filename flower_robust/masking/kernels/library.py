@@ -35,7 +35,7 @@ def address(symbol: str) -> int:
 def _engine() -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    code = _load_or_build()
+    code = load_or_build()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
@@ -76,7 +76,8 @@ def trusted(folder: Path) -> bool:
     return not hasattr(os, "getuid") or (found.st_uid in (os.getuid(), 0) and not found.st_mode & 0o022)
 
 
-def _load_or_build() -> bytes:
+def load_or_build() -> bytes:
+    """The object code from the first trusted folder that has it, or built into the first that can be written."""
     name = file_name()
     for folder in folders():
         if trusted(folder) and (code := read(folder / name)) is not None:
@@ -85,9 +86,9 @@ def _load_or_build() -> bytes:
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if trusted(folder) and os.access(folder, os.W_OK | os.X_OK):
-                return _built(folder / name)
+                return built(folder / name)
     with tempfile.TemporaryDirectory(prefix="flower-robust-") as folder_of_this_process:
-        return _built(Path(folder_of_this_process) / name)
+        return built(Path(folder_of_this_process) / name)
 
 
 def read(file: Path) -> bytes | None:
@@ -106,7 +107,7 @@ def store(file: Path, code: bytes) -> None:
     Path(part.name).replace(file)
 
 
-def _built(file: Path) -> bytes:
+def built(file: Path) -> bytes:
     """Build in a process of its own, so that this one never loads the compiler; one at a time per folder."""
     with _exclusive(file.with_suffix(".lock")):
         if (code := read(file)) is not None:
