@@ -1,7 +1,8 @@
 """A whole masked round without a network, on one screen: what a transport does, minus the transport."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,15 +17,20 @@ from flower_robust.errors import ClientFault, NoReply, RobustError, RoundAborted
 from flower_robust.protocol import disputes, recheck, server_challenge, server_inspect, server_open
 from flower_robust.protocol.audit import announce
 from flower_robust.protocol.client import MaskedClient
+from flower_robust.protocol.codec import Field
 from flower_robust.protocol.decide import Decision
 from flower_robust.protocol.plan import RoundPlan
+from flower_robust.protocol.replies import Submission
 from flower_robust.protocol.server_decide import Measured, group, measure, weigh
 from flower_robust.protocol.server_states import Decided, Inspected, Opened, ServerRound
 from flower_robust.protocol.shown import Offer
 from flower_robust.protocol.sizes import terms_of
+from flower_robust.types import RosterName
 
 Reply = TypeVar("Reply")
 Updates = Mapping[str, npt.NDArray[np.float32]]
+Answer = tuple[str, Field | ClientFault]
+"""Who answered, and what; or the fault that the transport saw."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,40 +46,64 @@ class MaskedOutcome:
     opened: Opened
 
 
-class Floor:
-    """The clients in one room: asks each in turn, keeps faults and alarms. A client that raises has not answered."""
+class Floor(ABC):
+    """Where the clients are, for one round; subclasses are transports. Keeps the faults and the alarms."""
 
-    def __init__(self, round: ServerRound, clients: Mapping[str, MaskedClient]) -> None:
-        self.round, self.clients = round, clients
+    def __init__(self, round: ServerRound) -> None:
+        self.round = round
         self.faults: list[ClientFault] = []
         self.alarms: dict[str, RobustError] = {}
 
+    @abstractmethod
+    def exchange(self, step: str, requests: Iterable[tuple[RosterName, bytes]]) -> Iterator[Answer]:
+        """Ask each of the names its own message; who answered what, in any order. A silent client has a NoReply."""
+
     def ask(
-        self,
-        step: str,
-        positions: Iterable[int],
-        question: Callable[[str, MaskedClient], bytes | None],
-        verify: Callable[[str, bytes], Reply],
+        self, step: str, requests: Iterable[tuple[int, bytes]], verify: Callable[[str, Field], Reply]
     ) -> dict[int, Reply]:
-        """The verified answers by position."""
+        """The verified answers by position; who did not answer, or not well, is blamed."""
         answers: dict[int, Reply] = {}
-        for position in positions:
-            name = self.round.name(position)
+        for name, answer in self.exchange(step, ((self.round.name(place), message) for place, message in requests)):
             try:
-                answers[position] = verify(name, self._answer(step, name, question))
+                if isinstance(answer, ClientFault):
+                    raise answer
+                answers[self.round.position(name)] = verify(name, answer)
             except ClientFault as fault:
                 self.faults.append(fault)
-        return answers
+        return dict(sorted(answers.items()))
 
-    def _answer(self, step: str, name: str, question: Callable[[str, MaskedClient], bytes | None]) -> bytes:
+
+class Room(Floor):
+    """The clients in one process: asks each in turn. A client that raises has not answered."""
+
+    def __init__(self, round: ServerRound, clients: Mapping[str, MaskedClient], updates: Updates) -> None:
+        super().__init__(round)
+        self.clients, self.updates = clients, updates
+
+    def exchange(self, step: str, requests: Iterable[tuple[RosterName, bytes]]) -> Iterator[Answer]:
+        """As `Floor.exchange`."""
+        for name, message in requests:
+            yield name, self._answer(step, name, message)
+
+    def _answer(self, step: str, name: str, message: bytes) -> Field | ClientFault:
         try:
-            answer = question(name, self.clients[name])
+            answer = self._step(step, self.clients[name], name, message)
         except RobustError as alarm:
             self.alarms[name] = alarm
             answer = None
-        if answer is None:
-            raise NoReply(name, step, "no reply", f"a {step}")
-        return answer
+        return NoReply(name, step, "no reply", f"a {step}") if answer is None else answer
+
+    def _step(self, step: str, client: MaskedClient, name: str, message: bytes) -> bytes | None:
+        if step == "submission":
+            return client.submit(message, self.updates[name])
+        steps = {
+            "sketch-reply": client.answer_challenge,
+            "dispute": client.answer_dispute,
+            "echo": client.echo,
+            "unmask-reply": client.unmask,
+            "recheck-reply": client.recheck,
+        }
+        return steps[step](message)
 
 
 def exchange_keys(clients: Mapping[str, MaskedClient], run_id: int, roster: Roster) -> dict[str, KeyAnnouncement]:
@@ -102,9 +132,28 @@ def run_masked_round(
     `keys` in cohort order; `updates` by name, Float32[d]; `trust` 0..1 by name; `previous`: the round before, which the
     plan announces. Raises RoundAborted where the round must not end with a result.
     """
-    floor = Floor(ServerRound(plan, roster, tuple(keys), server), clients)
+    floor = Room(ServerRound(plan, roster, tuple(keys), server), clients, updates)
+    offer = Offer(plan, tuple(keys), announce(previous) if previous else b"").encode()
+    submissions = floor.ask(
+        "submission",
+        ((position, offer) for position in range(len(plan.cohort))),
+        lambda name, message: server_challenge.verify_submission(floor.round, name, message),
+    )
+    return finish_masked_round(floor, submissions, rule=rule, trust=trust, previous=previous, entropy=entropy)
+
+
+def finish_masked_round(
+    floor: Floor,
+    submissions: Mapping[int, Submission],
+    *,
+    rule: Rule,
+    trust: Mapping[str, float],
+    previous: Opened | None,
+    entropy: Callable[[], bytes],
+) -> MaskedOutcome:
+    """Everything after step 1, whatever the transport. Raises RoundAborted as `run_masked_round` does."""
     try:
-        inspected = _asked(floor, updates, previous)
+        inspected = _inspected(floor, submissions, previous)
         floor.faults += (lies := settled(floor, inspected))
         measured = measure(server_inspect.reinspect(inspected, lies), entropy())
         decided, decision = _decided(measured, rule, trust)
@@ -115,21 +164,12 @@ def run_masked_round(
     return MaskedOutcome(aggregate, decision, (*floor.faults, *opened.faults), floor.alarms, opened)
 
 
-def _asked(floor: Floor, updates: Updates, previous: Opened | None) -> Inspected:
-    """Steps 1 to 3."""
-    round = floor.round
-    offer = Offer(round.plan, round.keys, announce(previous) if previous else b"").encode()
-    submissions = floor.ask(
-        "submission",
-        range(len(round.plan.cohort)),
-        lambda name, client: client.submit(offer, updates[name]),
-        lambda name, message: server_challenge.verify_submission(round, name, message),
-    )
-    challenged = server_challenge.issue_challenge(round, submissions, previous)
+def _inspected(floor: Floor, submissions: Mapping[int, Submission], previous: Opened | None) -> Inspected:
+    """Steps 2 and 3."""
+    challenged = server_challenge.issue_challenge(floor.round, submissions, previous)
     replies = floor.ask(
         "sketch-reply",
-        challenged.accepted,
-        lambda name, client: client.answer_challenge(server_challenge.challenge_for(challenged, round.position(name))),
+        ((position, server_challenge.challenge_for(challenged, position)) for position in challenged.accepted),
         lambda name, message: server_inspect.verify_sketch_reply(challenged, name, message),
     )
     return server_inspect.inspect(challenged, replies)
@@ -142,8 +182,7 @@ def settled(floor: Floor, inspected: Inspected) -> list[ClientFault]:
     asked = disputes.dispute(inspected)
     answers = floor.ask(
         "dispute",
-        sorted(inspected.suspects),
-        lambda _, client: client.answer_dispute(asked),
+        ((suspect, asked) for suspect in sorted(inspected.suspects)),
         lambda name, message: disputes.verify_disclosure(inspected, name, message, asked),
     )
     return disputes.settle(inspected, answers)
@@ -162,15 +201,13 @@ def _opened(floor: Floor, decided: Decided, entropy: Callable[[], bytes]) -> Ope
         asked = server_open.unmask_request(decided)
         echoes = floor.ask(
             "echo",
-            decided.responders,
-            lambda _, client: client.echo(asked),
+            ((responder, asked) for responder in decided.responders),
             lambda name, message: server_open.verify_echo(decided, name, message),
         )
     request = server_open.unmask_request(decided, echoes)
     replies = floor.ask(
         "unmask-reply",
-        decided.responders,
-        lambda _, client: client.unmask(request),
+        ((responder, request) for responder in decided.responders),
         lambda name, message: server_open.verify_unmask_reply(decided, name, message),
     )
     try:
@@ -184,8 +221,7 @@ def _rechecked(floor: Floor, decided: Decided, seed: bytes) -> list[ClientFault]
     asked = recheck.recheck_request(decided)
     replies = floor.ask(
         "recheck-reply",
-        decided.responders,
-        lambda _, client: client.recheck(asked),
+        ((responder, asked) for responder in decided.responders),
         lambda name, message: recheck.verify_recheck_reply(decided, name, message, asked),
     )
     return recheck.name_wrapped(decided, replies, seed)
