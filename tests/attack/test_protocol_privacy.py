@@ -192,7 +192,7 @@ def test_a_wrapped_update_that_passes_its_sketch_is_caught_by_the_range_and_name
 
 
 def test_a_wrapped_update_whose_weight_undoes_it_is_harmless(monkeypatch):
-    """255 times one third of q + 1 is 85: it moves the weighted sum by 85 steps, the mean by 1/21 of a step of C/2^22."""
+    """255 times a third (mod q) is 85: it moves the weighted sum by 85 steps, the mean by 1/21 of a step of C/2^22."""
     world = World(n=7, t=1, make={4: fraction_of_q(3)})
     updates = world.updates()
     blind(monkeypatch)

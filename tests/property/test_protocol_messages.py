@@ -1,7 +1,6 @@
 """Messages: every one survives its codec; truncated, oversized, mutated and random bytes raise the error tree only."""
 
 import random
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -24,106 +23,11 @@ from flower_robust.errors import (
     StaleCommitment,
     UnknownClient,
 )
-from flower_robust.protocol import client_shares, client_unmask, disputes, recheck
-from flower_robust.protocol import server_challenge as challenges
-from flower_robust.protocol import server_inspect as inspections
-from flower_robust.protocol import server_open as openings
-from flower_robust.protocol.client_submit import read_offer, submit
+from flower_robust.protocol.client_submit import submit
 from flower_robust.protocol.codec import decode, encode, from_positions, from_table, positions, table
-from flower_robust.protocol.server_decide import measure, weigh
-from flower_robust.protocol.server_states import ServerRound
-from flower_robust.protocol.shown import Offer
 from flower_robust.types import Digest, RosterName
-from tests.protocol_world import SERVER, World
-
-
-class Recorded:
-    """One strict round with every message that client 0 got and sent, and how each is read."""
-
-    def __init__(self, round: int = 1, world: World | None = None) -> None:
-        self.world = world or World(n=5, d=100, t=1)
-        world = self.world
-        self.plan = world.plan(Mean(), round, strict=True)
-        self.round = ServerRound(self.plan, world.roster, world.keys, SERVER)
-        self.offer = Offer(self.plan, world.keys)
-        updates, clients = world.updates(), world.clients
-        self.update, me = updates["h0"], clients["h0"]
-        sent = {name: client.submit(self.offer.encode(), updates[name]) for name, client in clients.items()}
-        self.y, self.submitted = me._y, me.state
-        subs = {i: challenges.verify_submission(self.round, n, sent[n]) for i, n in enumerate(world.names)}
-        self.challenged = challenges.issue_challenge(self.round, subs)
-        self.challenge = challenges.challenge_for(self.challenged, 0)
-        replies = {
-            n: c.answer_challenge(challenges.challenge_for(self.challenged, i))
-            for i, (n, c) in enumerate(clients.items())
-        }
-        self.answered = me.state
-        verified = {
-            i: inspections.verify_sketch_reply(self.challenged, n, replies[n]) for i, n in enumerate(world.names)
-        }
-        self.inspected = inspections.inspect(self.challenged, verified)
-        self.dispute = disputes.dispute(self.inspected)
-        self.decided, _ = weigh(measure(self.inspected, bytes(32)), Mean(), dict.fromkeys(world.names, 1.0))
-        self.decision = openings.unmask_request(self.decided)
-        echoes = {n: c.echo(self.decision) for n, c in clients.items()}
-        self.echoed = me.state
-        self.request = openings.unmask_request(
-            self.decided, {i: openings.verify_echo(self.decided, n, echoes[n]) for i, n in enumerate(world.names)}
-        )
-        unmasked = {n: c.unmask(self.request) for n, c in clients.items()}
-        self.unmasked = me.state
-        self.recheck = recheck.recheck_request(self.decided)
-        rechecked = me.recheck(self.recheck)
-        disclosure = disputes.answer_dispute(self.answered, world.roster, me.identity, self.dispute)
-        self.sent = {
-            "keys": clients["h0"].announce(),
-            "submission": sent["h0"],
-            "sketch-reply": replies["h0"],
-            "echo": echoes["h0"],
-            "unmask-reply": unmasked["h0"],
-            "recheck-reply": rechecked,
-            "disclosure": disclosure,
-        }
-        self.others = {
-            "submission": sent["h1"],
-            "sketch-reply": replies["h1"],
-            "echo": echoes["h1"],
-            "unmask-reply": unmasked["h1"],
-        }
-        self.shown = {
-            "offer": self.offer.encode(),
-            "challenge": self.challenge,
-            "dispute": self.dispute,
-            "decision": self.decision,
-            "unmask": self.request,
-            "recheck": self.recheck,
-        }
-
-    def at_server(self, step: str, message: bytes, name: str = "h0") -> object:
-        """The server reads a message of `name`."""
-        read: dict[str, Callable[[], object]] = {
-            "keys": lambda: KeyAnnouncement.decode(message, name).verify(self.world.roster, self.plan.run_id, name),
-            "submission": lambda: challenges.verify_submission(self.round, name, message),
-            "sketch-reply": lambda: inspections.verify_sketch_reply(self.challenged, name, message),
-            "echo": lambda: openings.verify_echo(self.decided, name, message),
-            "unmask-reply": lambda: openings.verify_unmask_reply(self.decided, name, message),
-            "recheck-reply": lambda: recheck.verify_recheck_reply(self.decided, name, message, self.recheck),
-            "disclosure": lambda: disputes.verify_disclosure(self.inspected, name, message, self.dispute),
-        }
-        return read[step]()
-
-    def at_client(self, step: str, message: bytes) -> object:
-        """Client 0 reads a message of the server."""
-        me, roster = self.world.clients["h0"], self.world.roster
-        read: dict[str, Callable[[], object]] = {
-            "offer": lambda: submit(read_offer(message), roster, me.identity, me._run_key, self.update, bytes(32)),
-            "challenge": lambda: client_shares.answer_challenge(self.submitted, roster, me.identity, self.y, message),
-            "dispute": lambda: disputes.answer_dispute(self.answered, roster, me.identity, message),
-            "decision": lambda: client_unmask.echo(self.answered, roster, me.identity, message),
-            "unmask": lambda: client_unmask.unmask(self.echoed, roster, me.identity, message),
-            "recheck": lambda: recheck.answer_recheck(self.unmasked, me.identity, self.y, message),
-        }
-        return read[step]()
+from tests.protocol_recorded import Recorded
+from tests.protocol_world import World
 
 
 @pytest.fixture(scope="module")

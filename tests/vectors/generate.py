@@ -1,0 +1,159 @@
+"""Known-answer vectors of the masked protocol: python -m tests.vectors.generate writes one JSON per message and step.
+
+All randomness is explicit, so the files come out byte for byte alike everywhere; CI regenerates them and compares.
+Messages above 4 kB are given by length and SHA-256. Invalid cases are patches of the valid message, or another one in
+its place, with the error that must be raised and whom it must blame (nobody, where the server itself is at fault).
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from flower_robust.commitments.transcript import derived
+from flower_robust.errors import ClientFault, RobustError
+from flower_robust.masking.ring import Residues
+from flower_robust.protocol.codec import octets
+from flower_robust.protocol.dealing import deal, envelope_secret, own_secret
+from flower_robust.protocol.server_open import decision_of
+from flower_robust.protocol.sizes import Sizes, terms_of
+from tests.protocol_recorded import Recorded
+from tests.protocol_world import SERVER
+
+FOLDER = Path(__file__).parent
+LONGEST_HEX = 4096
+SENT = {
+    "keys": "key set-up, once per run",
+    "submission": "step 1",
+    "sketch-reply": "step 3",
+    "disclosure": "step 3, if somebody contradicts a dealer",
+    "echo": "step 5, strict rounds",
+    "unmask-reply": "step 5",
+    "recheck-reply": "after a void sum",
+}
+SHOWN = {
+    "offer": "before step 1",
+    "challenge": "step 2",
+    "dispute": "step 3, if somebody contradicts a dealer",
+    "decision": "step 5, strict rounds",
+    "unmask": "step 5",
+    "recheck": "after a void sum",
+}
+Json = dict[str, object]
+
+
+def sha(words: Residues | bytes) -> str:
+    """SHA-256 of bytes, or of residues as they travel."""
+    return hashlib.sha256(words if isinstance(words, bytes) else octets(words)).hexdigest()
+
+
+def described(message: bytes) -> Json:
+    """A message: all of it, or length and digest."""
+    whole = {"hex": message.hex()} if len(message) <= LONGEST_HEX else {}
+    return {"length": len(message), "sha256": sha(message), **whole}
+
+
+def patches(message: bytes) -> dict[str, tuple[Json, bytes]]:
+    """The invalid cases that every message has: a description and the bytes."""
+    middle = len(message) // 2
+    flipped = message[:middle] + bytes([message[middle] ^ 1]) + message[middle + 1 :]
+    return {
+        "empty": ({"truncate": 0}, b""),
+        "another version": ({"offset": 0, "xor": "03"}, bytes([message[0] ^ 3]) + message[1:]),
+        "another kind": ({"offset": 24, "xor": "01"}, message[:24] + bytes([message[24] ^ 1]) + message[25:]),
+        "cut": ({"truncate": len(message) - 1}, message[:-1]),
+        "lengthened": ({"append": "00"}, message + b"\0"),
+        "one bit in the middle": ({"offset": middle, "xor": "01"}, flipped),
+        "one bit at the end": ({"offset": len(message) - 1, "xor": "01"}, message[:-1] + bytes([message[-1] ^ 1])),
+    }
+
+
+def outcome(read: Callable[[], object]) -> Json:
+    """What reading it raises, and whom that blames."""
+    try:
+        read()
+    except ClientFault as fault:
+        return {"error": fault.kind, "culprit": fault.culprit, "certainty": fault.certainty.value}
+    except RobustError as error:
+        return {"error": type(error).__name__, "culprit": None}
+    return {"error": None, "culprit": None}
+
+
+def sent_vector(now: Recorded, later: Recorded, kind: str) -> Json:
+    """A message of client h0, read by the server."""
+    message = now.sent[kind]
+    cases = [{"case": "valid", **outcome(lambda: now.at_server(kind, message))}]
+    for name, (patch, changed) in patches(message).items():
+        cases.append({"case": name, "patch": patch, **outcome(lambda changed=changed: now.at_server(kind, changed))})  # type: ignore[misc]
+    if kind in now.others:
+        cases.append({"case": "the message of h1", **outcome(lambda: now.at_server(kind, now.others[kind]))})
+    if kind != "keys":
+        cases.append({"case": "replayed in the next round", **outcome(lambda: later.at_server(kind, message))})
+    return {"message": kind, "step": SENT[kind], "from": "h0", "to": "server", **described(message), "cases": cases}
+
+
+def shown_vector(now: Recorded, later: Recorded, kind: str) -> Json:
+    """A message of the server, read by client h0."""
+    message = now.shown[kind]
+    cases = [{"case": "valid", **outcome(lambda: now.at_client(kind, message))}]
+    for name, (patch, changed) in patches(message).items():
+        cases.append({"case": name, "patch": patch, **outcome(lambda changed=changed: now.at_client(kind, changed))})  # type: ignore[misc]
+    if kind != "offer":
+        cases.append({"case": "replayed in the next round", **outcome(lambda: later.at_client(kind, message))})
+    return {"message": kind, "step": SHOWN[kind], "from": "server", "to": "h0", **described(message), "cases": cases}
+
+
+def federation(now: Recorded) -> Json:
+    """Everything that the messages are computed from, and the values between them."""
+    world, plan, dealt = now.world, now.plan, now.submitted.dealt
+    sizes, shares = Sizes.of(plan), deal(dealt.entropy, Sizes.of(plan))
+    return {
+        "identity seeds": {n: hashlib.sha256(f"id/{world.seed}/{n}".encode()).hexdigest() for n in world.names},
+        "server public key": SERVER.public_key.hex(),
+        "roster digest": world.roster.digest.hex(),
+        "run keys": [key.encode().hex() for key in world.keys],
+        "plan": plan.encode().hex(),
+        "plan digest": plan.digest.hex(),
+        "terms": terms_of(plan).encode().hex(),
+        "update of h0 (float32)": now.update.tobytes().hex(),
+        "entropy of h0": dealt.entropy.hex(),
+        "secret s of h0": sha(own_secret(dealt.entropy)),
+        "noise seed of h0": derived(dealt.entropy, "noise").hex(),
+        "shares of h0": [sha(share.encode()) for share in shares],
+        "envelope secret of h0 to h1": envelope_secret(dealt.entropy, 1).hex(),
+        "norm opening of h0": dealt.opening.encode().hex(),
+        "y of h0": sha(now.challenged.submissions[0].upload),
+        "commitment of h0": dealt.commitment.hex(),
+        "share bytes": sizes.share_bytes,
+        "challenge": now.challenged.challenge.hex(),
+        "shown digest": now.challenged.common.shown.hex(),
+        "sketch of h0": sha(now.challenged.common.sketches[0].tobytes()),
+        "tests of h0": octets(now.inspected.replies[0].tests).hex(),
+        "decision digest": decision_of(now.decided).hex(),
+        "weights": now.decided.weights.tolist(),
+        "sum of secrets": sha(now.opened.secrets),
+        "sum": sha(now.opened.sums.tobytes()),
+        "mean (float32)": now.opened.means.tobytes().hex(),
+    }
+
+
+def vectors() -> dict[str, str]:
+    """File name -> contents."""
+    now = Recorded()
+    later = Recorded(round=2, world=now.world)
+    files: dict[str, Json] = {"protocol-federation": federation(now)}
+    files |= {f"protocol-{kind}": sent_vector(now, later, kind) for kind in SENT}
+    files |= {f"protocol-{kind}": shown_vector(now, later, kind) for kind in SHOWN}
+    return {f"{name}.json": json.dumps(body, indent=1) + "\n" for name, body in files.items()}
+
+
+def main() -> int:
+    """Write them beside this file."""
+    for name, text in vectors().items():
+        (FOLDER / name).write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""The known-answer vectors come out byte for byte, and say what they must."""
+
+import json
+
+import pytest
+
+from tests.vectors import generate
+
+
+@pytest.fixture(scope="module")
+def regenerated() -> dict[str, str]:
+    return generate.vectors()
+
+
+def test_the_vectors_regenerate_without_a_difference(regenerated):
+    on_disk = {path.name: path.read_text() for path in generate.FOLDER.glob("protocol-*.json")}
+    assert on_disk.keys() == regenerated.keys()
+    assert [name for name in on_disk if on_disk[name] != regenerated[name]] == []
+
+
+@pytest.mark.parametrize("kind", [*generate.SENT, *generate.SHOWN])
+def test_every_valid_case_is_accepted_and_every_invalid_one_blames_the_right_party(regenerated, kind):
+    vector = json.loads(regenerated[f"protocol-{kind}.json"])
+    valid, *invalid = vector["cases"]
+    assert valid == {"case": "valid", "error": None, "culprit": None}
+    for case in invalid:
+        if vector["from"] == "server":
+            assert case["error"] == "FaultyServer" or (kind, case["error"]) in ALLOWED, case
+            assert case["culprit"] is None
+        else:
+            assert case["error"] is not None and case["culprit"] == "h0", case
+
+
+ALLOWED = {("offer", None)}
+"""A changed plan is another plan: the client signs for it, and the server sees a commitment to another plan."""
