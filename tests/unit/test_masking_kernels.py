@@ -49,6 +49,7 @@ def test_a_stored_file_is_read_back_and_any_change_is_noticed(tmp_path: Path) ->
     file = tmp_path / "kernels.bin"
     library.store(file, b"code")
     assert library.read(file) == b"code"
+    assert file.stat().st_mode & 0o777 == 0o644
     assert file.read_bytes()[:32] == hashlib.sha256(b"code").digest()
     for content in (file.read_bytes()[:-1], b"", bytes(32) + b"code"):
         file.write_bytes(content)

@@ -104,6 +104,7 @@ def store(file: Path, code: bytes) -> None:
     """Write object code with its digest; a reader sees the whole file or none."""
     with tempfile.NamedTemporaryFile(dir=file.parent, prefix=file.name, delete=False) as part:
         part.write(hashlib.sha256(code).digest() + code)
+    Path(part.name).chmod(0o644)
     Path(part.name).replace(file)
 
 
