@@ -40,10 +40,9 @@ class Loopback:
         (self.folder / "home/config.toml").write_text(connection + "insecure = true\n")
         self.fleet_port = self.port if ONE_PORT else free_port()
         options = ["--simulation"] if self.simulation else []
-        database = ["--database", str(self.folder / "state.db")]
-        self.start(
-            "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", str(self.port), *database, *options
-        )
+        options += [] if ONE_PORT else ["--fleet-api-address", f"127.0.0.1:{self.fleet_port}"]
+        address = ["--host", "127.0.0.1", "--port", str(self.port)]
+        self.start("flower-superlink", "--insecure", *address, "--database", str(self.folder / "state.db"), *options)
         self._await_health(60)
         return self
 

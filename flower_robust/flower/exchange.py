@@ -21,20 +21,26 @@ class Exchange:
 
     def __init__(self, grid: Grid, sent: Sequence[Message], names: Mapping[int, RosterName], deadline: float) -> None:
         self.grid, self.sent, self.names, self.deadline = grid, list(sent), names, deadline
+        self.lost: list[Message] = []
 
     @classmethod
     def open(cls, grid: Grid, messages: Iterable[Message], names: Mapping[int, RosterName], timeout: float) -> Self:
-        """Send those of a strategy's messages that go to a node in `names`; they live for `timeout` seconds."""
+        """Send those of a strategy's messages that go to a node in `names`; they live for `timeout` seconds.
+
+        Raises ConnectionError if the SuperLink takes none of them.
+        """
         sent = [_living(message, timeout) for message in messages if message.metadata.dst_node_id in names]
-        lost = push(grid, sent)
-        if sent and len(lost) == len(sent):
+        exchange = cls(grid, sent, names, time.monotonic() + timeout)
+        exchange.lost = push(grid, sent)
+        if sent and len(exchange.lost) == len(sent):
             raise ConnectionError(f"the SuperLink took none of {len(sent)} messages: is the model too large?")
-        return cls(grid, sent, names, time.monotonic() + timeout)
+        return exchange
 
     def replies(self) -> Iterator[tuple[RosterName, Message, Reply | None]]:
         """Name, message and reply as they arrive; at the end, with None, those who stayed silent until the deadline."""
         silent = {message.metadata.message_id: message for message in self.sent}
-        for message, reply in collect(self.grid, self.sent, self.deadline):
+        awaited = [message for message in self.sent if message not in self.lost]
+        for message, reply in collect(self.grid, awaited, self.deadline):
             del silent[message.metadata.message_id]
             yield self.names[message.metadata.dst_node_id], message, reply
         for message in silent.values():
