@@ -117,5 +117,5 @@ def _sealed(plan: RoundPlan, dealer: int, receiver: int, key: KeyAnnouncement, e
 
 
 def _squared_norm(x: npt.NDArray[np.int32]) -> int:
-    chunks = (x[start : start + _CHUNK].astype(np.float64) for start in range(0, x.shape[0], _CHUNK))
-    return int(sum(float(chunk @ chunk) for chunk in chunks))
+    chunks = (x[start : start + _CHUNK].astype(np.int64) for start in range(0, x.shape[0], _CHUNK))
+    return sum(int((chunk * chunk).sum()) for chunk in chunks)
