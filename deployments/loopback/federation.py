@@ -115,23 +115,32 @@ class Federation:
         """Wait until these SuperNodes are connected, restarting those that `keep_running` names."""
         self._wait(f"SuperNodes {', '.join(names)}", lambda: all(self._is_online(name) for name in names), [], timeout)
 
-    def run(self, app: Path, config: Mapping[str, object], timeout: float) -> Run:
-        """`flwr run` the app, wait until the run has ended, and say how.
+    def restart_superlink(self) -> None:
+        """SIGKILL to the SuperLink, then a new one on the same port and database; SuperExec and SuperNodes go on."""
+        self.superlink.kill()
+        self._launch_superlink()
+
+    def run(
+        self, app: Path, config: Mapping[str, object], timeout: float, meanwhile: Callable[[], None] = lambda: None
+    ) -> Run:
+        """`flwr run` the app, wait until the run has ended, and say how; `meanwhile` is called while it runs.
 
         Raises FederationError if the run could not be submitted or has not ended after `timeout` seconds; the run is
-        then stopped.
+        then stopped. `flwr log` ends when the SuperLink is restarted; it is then started again.
         """
-        started = time.monotonic()
-        run_config = commands.toml_pairs(config)
+        started, run_config = time.monotonic(), commands.toml_pairs(config)
         run_id = int(str(self.flwr("run", str(app), CONNECTION, "--format", "json", "-c", run_config)["run-id"]))
-        with self._child(f"run-{run_id}", ["flwr", "log", str(run_id), CONNECTION, "--stream"]) as stream:
-            while stream.exit_code is None:
-                if time.monotonic() - started > timeout:
-                    self.flwr("stop", str(run_id), CONNECTION, "--format", "json")
-                    raise FederationError(f"run {run_id}: still running after {timeout} s; logs in {self.logs}")
-                self._restart_ended()
-                time.sleep(0.2)
-        return Run(run_id, self._status(run_id), time.monotonic() - started, stream.output)
+        log = self.logs / f"run-{run_id}.log"
+        while not (status := self._status(run_id)).startswith("finished"):
+            with self._child(log.stem, ["flwr", "log", str(run_id), CONNECTION, "--stream"]) as stream:
+                while stream.exit_code is None:
+                    if time.monotonic() - started > timeout:
+                        self.flwr("stop", str(run_id), CONNECTION, "--format", "json")
+                        raise FederationError(f"run {run_id}: still running after {timeout} s; logs in {self.logs}")
+                    meanwhile()
+                    self._restart_ended()
+                    time.sleep(0.2)
+        return Run(run_id, status, time.monotonic() - started, log.read_text(errors="replace") if log.exists() else "")
 
     def flwr(self, *arguments: str) -> dict[str, object]:
         """The JSON that a `flwr` command prints. Raises FederationError with its output if it failed."""
@@ -150,10 +159,14 @@ class Federation:
     def _start_superlink(self) -> None:
         own = self.folder / "superlink"
         self._write_connection(own)
-        command = commands.superlink(own, "127.0.0.1", self.port, self.folder / "superlink.db")
-        self.superlink = self._child("superlink", command)
-        self._wait("the SuperLink", lambda: "Uvicorn running" in self.superlink.output, [self.superlink])
+        self._launch_superlink()
         self.superexec = self._child("superexec", commands.superexec(own, self.address))
+
+    def _launch_superlink(self) -> None:
+        own = self.folder / "superlink"
+        command = commands.superlink(own, "127.0.0.1", self.port, self.folder / "superlink.db")
+        self.superlink = link = self._child("superlink", command)
+        self._wait("the SuperLink", lambda: "Uvicorn running" in link.output[link.began :], [link])
 
     def _write_connection(self, own: Path) -> None:
         self.logs.mkdir(exist_ok=True)

@@ -5,7 +5,7 @@ model is recomputed from the reported weights; nobody but those who failed may b
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,7 +53,15 @@ class Outcome:
         return set(self.rounds[server_round - 1]["accepted"])
 
 
-def run(federation: Federation, rounds: int, orders: list[str], *, evaluate: bool = False) -> Outcome:
+def run(
+    federation: Federation,
+    rounds: int,
+    orders: list[str],
+    *,
+    evaluate: bool = False,
+    reply_timeout: float = REPLY_TIMEOUT,
+    meanwhile: Callable[[Path], None] = lambda out: None,
+) -> Outcome:
     """One `flwr run` with these orders. Checks what holds whatever fails: it completes, and every model is exact."""
     federation.wait_online(*NAMES)
     out = federation.folder / f"out-{len(list(federation.folder.glob('out-*')))}"
@@ -64,11 +72,11 @@ def run(federation: Federation, rounds: int, orders: list[str], *, evaluate: boo
         "roster": str(federation.folder / "roster.json"),
         "out": str(out),
         "faults": " ".join(orders),
-        "reply-timeout": REPLY_TIMEOUT,
+        "reply-timeout": reply_timeout,
         "wait": REPLY_TIMEOUT,
         "evaluate": evaluate,
     }
-    done = federation.run(APP, config, timeout=120 + rounds * 3 * REPLY_TIMEOUT)
+    done = federation.run(APP, config, 120 + rounds * 3 * reply_timeout, lambda: meanwhile(out))
     lines = (out / "rounds.jsonl").read_text().splitlines() if (out / "rounds.jsonl").exists() else []
     models = [np.load(path) for path in sorted(out.glob("model-*.npy"))]
     carried_out = {path.name for path in (out / "carried-out").glob("*")}
@@ -120,3 +128,18 @@ def test_a_killed_supernode_is_missed_once_and_rejoins(federation: Federation) -
     assert {A, B} <= outcome.accepted(6), "a SuperNode that came back takes no part"
     blamed = {fault for r in range(1, 7) for fault in outcome.faults(r)}
     assert blamed <= {(A, "silent"), (B, "silent")}
+
+
+def test_a_superlink_that_is_killed_in_a_round_and_restarted_loses_nothing(federation: Federation) -> None:
+    killed: list[bool] = []
+
+    def kill_in_the_second_round(out: Path) -> None:
+        if (out / "rounds.jsonl").exists() and not killed:
+            killed.append(True)
+            federation.restart_superlink()
+
+    outcome = run(federation, 2, [], reply_timeout=120.0, meanwhile=kill_in_the_second_round)
+    assert killed
+    for server_round in (1, 2):
+        assert outcome.accepted(server_round) == set(NAMES)
+        assert outcome.faults(server_round) == set()
