@@ -11,30 +11,32 @@ from flower_robust.aggregation.compiled import compiled, over_columns
 from flower_robust.aggregation.gram import Float64, Rows
 from flower_robust.aggregation.networks import selection
 
-Ranks = tuple[int, int, int]
+Ranks = tuple[int, int]
 Span = Callable[[Rows, Rows, Rows, Ranks, int, int, Rows], bool]
 
-TILE_BYTES = 100 * 1024
-"""A tile of rows to be sorted: larger than the first cache level, well within the second."""
-
-
-def tile_width(n: int, itemsize: int) -> int:
-    """Columns sorted side by side: a multiple of 16 between 32 and 4096."""
-    return int(min(4096, max(32, TILE_BYTES // (n * itemsize) // 16 * 16)))
+TILE = 128
+"""Columns sorted side by side: a tile of 50 float32 rows fits the first cache level, and a fixed width is unrolled."""
 
 
 @compiled
-def _exchange(low: Rows, high: Rows) -> None:
-    for c in range(low.shape[0]):
-        x, y = low[c], high[c]
-        low[c] = x if x < y else y
-        high[c] = y if x < y else x
+def _sort(flat: Rows, network: Rows) -> None:
+    for k in range(network.shape[0]):
+        low, high = network[k, 0], network[k, 1]
+        for c in range(TILE):
+            x, y = flat[low + np.uint64(c)], flat[high + np.uint64(c)]
+            flat[low + np.uint64(c)] = x if x < y else y
+            flat[high + np.uint64(c)] = y if x < y else x
 
 
 @compiled
-def _load(row: Rows, target: Rows, alarm: Rows) -> None:
+def _load(row: Rows, target: Rows) -> None:
     for c in range(row.shape[0]):
         target[c] = row[c]
+
+
+@compiled
+def _watch(row: Rows, alarm: Rows) -> None:
+    for c in range(TILE):
         alarm[c] += row[c] - row[c]  # 0, or NaN for ever after a NaN or an Inf
 
 
@@ -60,35 +62,36 @@ def _add_inside(rows: Rows, j: int, keep: int, middle: Float64, total: Float64) 
 def _load_sorted(rows: Rows, at: Rows, network: Rows, s: int, e: int, tile: Rows, alarm: Rows) -> None:
     m = e - s
     for i in range(at.shape[0]):
-        _load(rows[at[i], s:e], tile[i, :m], alarm[:m])
-    for k in range(network.shape[0]):
-        _exchange(tile[network[k, 0], :m], tile[network[k, 1], :m])
+        _load(rows[at[i], s:e], tile[i, :m])
+    for i in range(at.shape[0]):
+        _watch(tile[i], alarm)
+    _sort(tile.reshape(-1), network)
 
 
 @compiled
 def _window_span(rows: Rows, at: Rows, network: Rows, ranks: Ranks, start: int, stop: int, out: Rows) -> bool:
-    first, last, width = ranks
-    tile = np.empty((at.shape[0], width), rows.dtype)
-    alarm = np.zeros(width, rows.dtype)
-    total = np.empty(width, np.float64)
-    for s in range(start, stop, width):
-        e = min(stop, s + width)
+    first, last = ranks
+    tile = np.zeros((at.shape[0], TILE), rows.dtype)
+    alarm = np.zeros(TILE, rows.dtype)
+    total = np.empty(TILE, np.float64)
+    for s in range(start, stop, TILE):
+        e = min(stop, s + TILE)
         _load_sorted(rows, at, network, s, e, tile, alarm)
         total[:] = 0.0
         for i in range(first, last):
-            _add(tile[i, : e - s], total[: e - s])
+            _add(tile[i], total)
         out[s:e] = (total / (last - first))[: e - s]
     return bool(np.isfinite(alarm).all())
 
 
 @compiled
 def _nearest_span(rows: Rows, at: Rows, network: Rows, ranks: Ranks, start: int, stop: int, out: Rows) -> bool:
-    n, (keep, _, width) = at.shape[0], ranks
-    tile = np.empty((n, width), rows.dtype)
-    alarm = np.zeros(width, rows.dtype)
-    total, middle = np.empty(width, np.float64), np.empty(width, np.float64)
-    for s in range(start, stop, width):
-        e = min(stop, s + width)
+    n, keep = at.shape[0], ranks[0]
+    tile = np.zeros((n, TILE), rows.dtype)
+    alarm = np.zeros(TILE, rows.dtype)
+    total, middle = np.empty(TILE, np.float64), np.empty(TILE, np.float64)
+    for s in range(start, stop, TILE):
+        e = min(stop, s + TILE)
         _load_sorted(rows, at, network, s, e, tile, alarm)
         middle[:] = 0.0
         total[:] = 0.0
@@ -96,7 +99,7 @@ def _nearest_span(rows: Rows, at: Rows, network: Rows, ranks: Ranks, start: int,
             _add(tile[i], middle)
         middle /= n // 2 + 1 - (n - 1) // 2
         for j in range(n):
-            _add_inside(tile[:, : e - s], j, keep, middle[: e - s], total[: e - s])
+            _add_inside(tile, j, keep, middle, total)
         out[s:e] = (total / keep)[: e - s]
     return bool(np.isfinite(alarm).all())
 
@@ -116,11 +119,11 @@ def _nearest_with_torch(block: Tensor, keep: int) -> Tensor:
 
 
 def _compiled_block(span: Span, block: Tensor, at: list[int], network: Rows, ranks: tuple[int, int]) -> Tensor | None:
-    width = tile_width(len(at), block.element_size())
     out = torch.empty(block.shape[1], dtype=block.dtype)
     rows, index, target = block.numpy(), np.array(at, dtype=np.int64), out.numpy()
+    lanes = (network * TILE).astype(np.uint64)
     finite = over_columns(
-        lambda start, stop: span(rows, index, network, (*ranks, width), start, stop, target), block.shape[1], width
+        lambda start, stop: span(rows, index, lanes, ranks, start, stop, target), block.shape[1], TILE
     )
     return out if all(finite) else None
 
