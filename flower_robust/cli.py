@@ -43,3 +43,7 @@ def _run(chosen: str | None, arguments: list[str], modules: dict[str, Path]) -> 
 
 def _first_line(path: Path) -> str:
     return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from flower_robust.commands._processes import end_with_descendants
 from flower_robust.errors import ConfigurationError, RobustError
 
 ENVIRONMENT = {
@@ -28,6 +28,7 @@ ENVIRONMENT = {
 CONNECTION = "here"
 START_SECONDS = 120.0
 GRACE_SECONDS = 10.0
+SHORT = 16
 
 
 class FlowerRuntimeError(RobustError):
@@ -38,10 +39,11 @@ class SimulationSuperLink:
     """Context manager: the SuperLink runs inside the `with`, and nothing of it is left behind."""
 
     def __init__(self) -> None:
-        self.home = Path(tempfile.mkdtemp(prefix="flower-robust-"))
+        self.home = Path(tempfile.mkdtemp(prefix="flower-robust-", dir=_short_folder()))
         self.port = _free_port()
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        self.environment = {**os.environ, **ENVIRONMENT, "FLWR_HOME": str(self.home), "PATH": programs}
+        own = {"FLWR_HOME": str(self.home), "RAY_TMPDIR": str(self.home), "PATH": programs}
+        self.environment = {**os.environ, **ENVIRONMENT, **own}
         self._link: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -68,7 +70,7 @@ class SimulationSuperLink:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._link is not None:
-            self._end(self._link)
+            end_with_descendants(self._link, GRACE_SECONDS)
         shutil.rmtree(self.home, ignore_errors=True)
 
     def submit(self, app: Path, config: Mapping[str, object], hospitals: int) -> str:
@@ -129,17 +131,6 @@ class SimulationSuperLink:
             raise FlowerRuntimeError(f"flwr {arguments[0]}: {' '.join(str(reply.get('error-message')).split())}")
         return reply
 
-    def _end(self, link: subprocess.Popen[bytes]) -> None:
-        for sent, patience in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, GRACE_SECONDS)):
-            # The session that this process started, by its id: the SuperLink and the programs it runs.
-            try:
-                os.killpg(link.pid, sent)
-                link.wait(patience)
-            except ProcessLookupError:
-                return
-            except subprocess.TimeoutExpired:
-                continue
-
 
 def _program(name: str) -> str:
     beside = Path(sys.executable).with_name(name)
@@ -147,6 +138,12 @@ def _program(name: str) -> str:
     if found is None:
         raise ConfigurationError("flwr", name, "Flower's programs installed (pip install 'flower-robust[app]')")
     return found
+
+
+def _short_folder() -> str:
+    """Ray's sockets lie 66 characters below this folder, and a socket's path has at most 107."""
+    usual = tempfile.gettempdir()
+    return usual if len(usual) <= SHORT else "/tmp"
 
 
 def _free_port() -> int:

@@ -33,7 +33,7 @@ def watch(superlink: SimulationSuperLink, run_id: str, folder: Path, display: "D
         if time.monotonic() - heard > PATIENCE_SECONDS:
             status, heard = superlink.status(run_id), time.monotonic()
             if status.startswith("finished") and not (folder / "metrics.json").exists():
-                return _failure(folder) or f"Flower says {status}\n{superlink.log(run_id)[-3000:]}"
+                return _failure(folder) or f"Flower says {status}; the end of its log:\n{superlink.log(run_id)[-3000:]}"
         time.sleep(PAUSE_SECONDS)
 
 
