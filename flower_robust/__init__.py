@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flower_robust.commitments import Identity as Identity
     from flower_robust.commitments import Roster as Roster
+    from flower_robust.flower.masking import PeerMasking as PeerMasking
     from flower_robust.flower.mod import robust_mod as robust_mod
     from flower_robust.flower.strategy import RobustAggregation as RobustAggregation
     from flower_robust.trust import BetaTrust as BetaTrust
@@ -19,11 +20,12 @@ _HOMES = {
     "BetaTrust": "flower_robust.trust",
     "Identity": "flower_robust.commitments",
     "Roster": "flower_robust.commitments",
+    "PeerMasking": "flower_robust.flower.masking",
     "RobustAggregation": "flower_robust.flower.strategy",
     "robust_mod": "flower_robust.flower.mod",
 }
 
-__all__ = ["BetaTrust", "Identity", "RobustAggregation", "Roster", "robust_mod"]
+__all__ = ["BetaTrust", "Identity", "PeerMasking", "RobustAggregation", "Roster", "robust_mod"]
 
 
 def __getattr__(name: str) -> object:

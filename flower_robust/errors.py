@@ -253,3 +253,7 @@ class EquivocatingServer(FaultyServer):
     def __init__(self, step: str, found: str, required: str, evidence: tuple[bytes, ...]) -> None:
         self.evidence = evidence
         super().__init__(step, found, required)
+
+
+class Refused(NoReply):
+    """The client says that it does not answer: it distrusts the server, or cannot. It costs what silence costs."""

@@ -5,6 +5,7 @@ import time
 from flwr.serverapp import Grid
 
 from flower_robust.commitments import Roster
+from flower_robust.commitments.keys import KeyAnnouncement
 from flower_robust.errors import ClientFault, QuorumNotReached
 from flower_robust.flower.enrol import Enrolment
 from flower_robust.flower.grid import BoundedGrid
@@ -18,16 +19,21 @@ class Attendance:
     that connect later are enrolled in passing and take part from the next round on.
     """
 
-    def __init__(self, roster: Roster, expected: int, quorum: int, wait: float) -> None:
-        self.roster, self.expected, self.quorum, self.wait = roster, expected, quorum, wait
+    def __init__(self, roster: Roster, expected: int, quorum: int, wait: float, keyed: bool = False) -> None:
+        self.roster, self.expected, self.quorum, self.wait, self.keyed = roster, expected, quorum, wait, keyed
         self._run_id: int | None = None
-        self._enrolment = Enrolment(roster, ttl=wait)
+        self._enrolment = Enrolment(roster, wait, keyed)
+
+    @property
+    def keys(self) -> dict[RosterName, KeyAnnouncement]:
+        """The run keys of the current run, for masked rounds; whoever hears of a newer one puts it here."""
+        return self._enrolment.keys
 
     def names(self, grid: Grid) -> dict[int, RosterName]:
         """Node id -> roster name of everybody who is connected and has proven a name."""
         first, self._run_id = self._run_id != grid.run.run_id, grid.run.run_id
         if first:
-            self._enrolment = Enrolment(self.roster, ttl=self.wait)
+            self._enrolment = Enrolment(self.roster, self.wait, self.keyed)
         enough = self.expected if first else self.quorum
         return self._enrolment.gather(grid, enough, time.monotonic() + self.wait)
 

@@ -17,8 +17,9 @@ from flwr.serverapp import Grid
 
 from flower_robust.commitments import Identity, Roster, sign_statement, verify_statement
 from flower_robust.commitments.encoding import u64
+from flower_robust.commitments.keys import KeyAnnouncement
 from flower_robust.errors import BadSignature, ClientError, ClientFault, MalformedReply, NoReply, UnknownClient
-from flower_robust.flower.envelope import ENROL, ENVELOPE, envelope_of, field
+from flower_robust.flower.envelope import ENROL, ENVELOPE, KEY, envelope_of, field
 from flower_robust.flower.exchange import content_of
 from flower_robust.flower.grid import collect, pause, push
 from flower_robust.flower.records import UnreadableError
@@ -27,16 +28,25 @@ from flower_robust.types import RosterName
 KIND = "enrol"
 
 
-def question(nonce: bytes, roster_digest: bytes) -> RecordDict:
-    """What the server asks a node that it has not seen in this run: `nonce` 16 bytes, `roster_digest` 32 bytes."""
-    return RecordDict({ENVELOPE: ConfigRecord({"phase": ENROL, "nonce": nonce, "roster": roster_digest})})
+def question(nonce: bytes, roster_digest: bytes, keyed: bool = False) -> RecordDict:
+    """What the server asks a node that it has not seen in this run: `nonce` 16 bytes, `roster_digest` 32 bytes.
+
+    `keyed`: whether it also asks for the node's run key.
+    """
+    asked = ConfigRecord({"phase": ENROL, "nonce": nonce, "roster": roster_digest})
+    if keyed:
+        asked[KEY] = True
+    return RecordDict({ENVELOPE: asked})
 
 
-def claim(identity: Identity, asked: ConfigRecord, run_id: int, node_id: int) -> RecordDict:
-    """What the client answers."""
+def claim(identity: Identity, asked: ConfigRecord, run_id: int, node_id: int, key: bytes | None = None) -> RecordDict:
+    """What the client answers; `key`: its announced run key, if it was asked for one."""
     nonce, roster_digest = field(asked, "nonce", bytes), field(asked, "roster", bytes)
     signature = sign_statement(identity, KIND, u64(run_id), u64(node_id), nonce, roster_digest)
-    return RecordDict({ENVELOPE: ConfigRecord({"phase": ENROL, "name": identity.name, "signature": bytes(signature)})})
+    claimed = ConfigRecord({"phase": ENROL, "name": identity.name, "signature": bytes(signature)})
+    if key is not None:
+        claimed[KEY] = key
+    return RecordDict({ENVELOPE: claimed})
 
 
 def verify_claim(roster: Roster, content: RecordDict, run_id: int, node_id: int, nonce: bytes) -> RosterName:
@@ -57,14 +67,26 @@ def verify_claim(roster: Roster, content: RecordDict, run_id: int, node_id: int,
         ) from None
 
 
+def verified_key(roster: Roster, record: ConfigRecord, run_id: int, name: RosterName) -> KeyAnnouncement:
+    """The run key that a claim or a refusal carries. Raises MalformedReply, StaleCommitment or BadSignature."""
+    try:
+        announced = KeyAnnouncement.decode(field(record, KEY, bytes), name)
+    except UnreadableError as error:
+        raise MalformedReply(name, KIND, error.found, error.required) from None
+    announced.verify(roster, run_id, name)
+    return announced
+
+
 class Enrolment:
     """Node id -> roster name, for one run. Nodes are asked when they are first seen; answers may come rounds later.
 
-    `faults` collects what unproven nodes did since it was last taken; they blame nodes, not names, and cost no trust.
+    With `keyed`, nobody is admitted without a run key; `keys` are the last ones that the names announced. `faults`
+    collects what unproven nodes did since it was last taken; they blame nodes, not names, and cost no trust.
     """
 
-    def __init__(self, roster: Roster, ttl: float) -> None:
-        self.roster, self.ttl = roster, ttl
+    def __init__(self, roster: Roster, ttl: float, keyed: bool = False) -> None:
+        self.roster, self.ttl, self.keyed = roster, ttl, keyed
+        self.keys: dict[RosterName, KeyAnnouncement] = {}
         self.names: dict[int, RosterName] = {}
         self.faults: list[ClientFault] = []
         self._asked: dict[int, tuple[Message, bytes]] = {}
@@ -104,7 +126,7 @@ class Enrolment:
 
     def _question(self, node_id: int) -> tuple[Message, bytes]:
         nonce = os.urandom(16)
-        content = question(nonce, self.roster.digest)
+        content = question(nonce, self.roster.digest, self.keyed)
         return Message(content, node_id, MessageType.TRAIN, ttl=self.ttl, group_id=KIND), nonce
 
     def _hear(self, grid: Grid) -> None:
@@ -113,7 +135,10 @@ class Enrolment:
             _, nonce = self._asked.pop(node_id)
             try:
                 content = content_of(reply, f"node {node_id}", KIND)
-                self._admit(node_id, verify_claim(self.roster, content, grid.run.run_id, node_id, nonce))
+                name = verify_claim(self.roster, content, grid.run.run_id, node_id, nonce)
+                if self.keyed:
+                    self.keys[name] = verified_key(self.roster, envelope_of(content), grid.run.run_id, name)
+                self._admit(node_id, name)
             except ClientFault as fault:
                 (self._failed if isinstance(fault, ClientError | NoReply) else self._refused).add(node_id)
                 self._report(fault)

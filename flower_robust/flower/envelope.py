@@ -8,12 +8,20 @@ from flwr.app import ConfigRecord, RecordDict
 from flower_robust.flower.records import UnreadableError
 
 ENVELOPE = "flower_robust"
-"""Key of the record in a message's content."""
+"""Key of the record in a message's content, and of the client's memory in `Context.state`."""
 
 ENROL, TRAIN = "enrol", "train"
 """Phases: which participant a node is; one update."""
 
-Field = TypeVar("Field", str, bytes, list[str])
+CHALLENGE, DISPUTE, ECHO, UNMASK, RECHECK = "challenge", "dispute", "echo", "unmask", "recheck"
+"""Further phases of a masked round. Their messages and replies hold one field `PAYLOAD`, as the protocol encodes it."""
+
+LATER = (CHALLENGE, DISPUTE, ECHO, UNMASK, RECHECK)
+
+PAYLOAD, REFUSED, KEY, AUDIT = "payload", "refused", "key", "audit"
+"""Fields: a message of the masked protocol; why there is none; a run key; what became of the audit."""
+
+Field = TypeVar("Field", str, bytes, float, list[str], list[float])
 
 
 def envelope_of(content: RecordDict) -> ConfigRecord:

@@ -13,6 +13,7 @@ from torch import Tensor
 from flower_robust.aggregation import Rule
 from flower_robust.commitments import Roster, update_norm
 from flower_robust.errors import ClientFault, MalformedReply, NonFiniteUpdate, OversizedReply
+from flower_robust.flower.draft import Draft
 from flower_robust.flower.envelope import TRAIN, envelope_of, field
 from flower_robust.flower.exchange import content_bytes, content_of
 from flower_robust.flower.grid import Reply
@@ -100,6 +101,10 @@ class PlainRound:
             received_bytes=self.received_bytes,
         )
 
+    def traffic(self) -> dict[str, Any]:
+        """What the report says of this round's exchanges."""
+        return {"received_bytes": self.received_bytes}
+
     def stepped(self, aggregate: Tensor) -> dict[str, NDArray[Any]]:
         """The model after the aggregate Float[d]; buffers are the coordinate-wise median of the accepted ones."""
         accepted = self.accepted.values()
@@ -145,6 +150,18 @@ class PlainRound:
             if (index := self.plan.cohort.index(name)) != place:
                 self._rows[place].copy_(self._rows[index])
         return self._rows[: len(names)]
+
+
+class PlainRounds:
+    """The unmasked rounds of one strategy; rows lie on `device`."""
+
+    def __init__(self, roster: Roster, rule: Rule, norm_bound: float, quorum: int, device: torch.device) -> None:
+        self.roster, self.rule, self.norm_bound, self.quorum, self.device = roster, rule, norm_bound, quorum, device
+
+    def open(self, draft: Draft) -> PlainRound:
+        """The next round."""
+        plan = draft.plan(self.roster, self.rule, self.norm_bound, self.quorum)
+        return PlainRound(plan, self.roster, draft.model, draft.layout, self.device, draft.count_key)
 
 
 def median(arrays: list[NDArray[Any]]) -> NDArray[Any]:

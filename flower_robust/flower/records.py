@@ -159,3 +159,13 @@ def read_arrays(record: Mapping[str, Array]) -> dict[str, NDArray[Any]]:
 def write_arrays(arrays: NamedArrays) -> ArrayRecord:
     """A record of the arrays, names and order kept."""
     return ArrayRecord({name: write_array(array) for name, array in arrays.items()})
+
+
+def restored(arrays: ArrayRecord, model: NamedArrays, layout: Layout) -> ArrayRecord:
+    """A strategy's arrays with the model's own buffers and dtypes: a server step knows nothing of either."""
+    for name, array in arrays.items():
+        if name in layout.buffers:
+            arrays[name] = write_array(model[name])
+        elif array.dtype != str(layout.dtypes[name]):
+            arrays[name] = write_array(array.numpy().astype(layout.dtypes[name]))
+    return arrays

@@ -1,11 +1,11 @@
 """The server's side: `RobustAggregation(FedAvg(...), rule=..., roster=..., norm_bound=...)`. Translation only."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from logging import INFO, WARNING
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -14,19 +14,29 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from flower_robust.aggregation import Rule
-from flower_robust.commitments import Roster, update_digest
-from flower_robust.errors import ClientFault, ConfigurationError, QuorumNotReached
+from flower_robust.commitments import Roster
+from flower_robust.errors import (
+    Certainty,
+    ClientFault,
+    ConfigurationError,
+    QuorumNotReached,
+    RobustError,
+    RoundAborted,
+)
 from flower_robust.flower.attendance import Attendance
+from flower_robust.flower.draft import Draft
 from flower_robust.flower.evaluation import verified_evaluation
 from flower_robust.flower.exchange import Exchange, marked
+from flower_robust.flower.journal import Journal, empty_report
+from flower_robust.flower.masked_round import MaskedRound, MaskedRounds
+from flower_robust.flower.masking import PeerMasking, check_masking
 from flower_robust.flower.options import check_quorum, check_waiting, chosen_device, restored_trust
-from flower_robust.flower.plain_round import PlainRound
-from flower_robust.flower.records import BUFFERS, Layout, read_arrays, write_array, write_arrays
+from flower_robust.flower.plain_round import PlainRound, PlainRounds
+from flower_robust.flower.records import BUFFERS, Layout, read_arrays, restored, write_arrays
 from flower_robust.protocol.decide import fault_evidence
-from flower_robust.protocol.plan import RoundPlan
 from flower_robust.protocol.report import RoundReport
 from flower_robust.round import Outcome
-from flower_robust.trust import BetaTrust, TrustState, save_trust
+from flower_robust.trust import BetaTrust, TrustState
 from flower_robust.types import RosterName
 
 Reference = Callable[[int, ArrayRecord], ArrayRecord]
@@ -36,7 +46,7 @@ Reference = Callable[[int, ArrayRecord], ArrayRecord]
 class Pending:
     """A round between its messages and its replies; `absent` are faults that cost no trust."""
 
-    round: PlainRound
+    round: PlainRound | MaskedRound
     arrays_key: str
     model: ArrayRecord
     exchange: Exchange
@@ -52,6 +62,7 @@ class RobustAggregation(Strategy):
     `strategy`: FedAvg, FedProx, FedAvgM, FedAdam or another that sends one model and averages replies; it samples and
     configures, and receives ONE reply, its metrics weighted by the roster's declared rows. `rule`: from
     `flower_robust.aggregation`. `roster`: who may take part. `norm_bound`: C, the longest L2 norm of an update.
+    `masking`: None shows the server every update; PeerMasking(threshold=t) shows it one weighted sum of them.
     `trust`: how evidence becomes reputation. `reference(round, arrays)`: the server's own update, for ReferenceTrust.
     `buffers`: name patterns of float arrays that are no parameters; they and all integer arrays stay out of norm and
     geometry and become the coordinate-wise median of the accepted ones.
@@ -73,6 +84,7 @@ class RobustAggregation(Strategy):
         rule: Rule,
         roster: Roster,
         norm_bound: float,
+        masking: PeerMasking | None = None,
         trust: BetaTrust | None = None,
         reference: Reference | None = None,
         buffers: Sequence[str] = BUFFERS,
@@ -86,18 +98,25 @@ class RobustAggregation(Strategy):
         device: str | torch.device | None = None,
     ) -> None:
         self.strategy, self.rule, self.roster, self.norm_bound = strategy, rule, roster, norm_bound
+        self.masking = masking
         self.trust, self.reference, self.buffers = trust or BetaTrust(), reference, tuple(buffers)
         self.expected = len(roster) if expected is None else expected
-        self.quorum = max(rule.min_rows(), self.expected // 2 + 1) if quorum is None else quorum
+        fewest = max(rule.min_rows(), self.expected // 2 + 1, masking.fewest(self.expected) if masking else 0)
+        self.quorum = fewest if quorum is None else quorum
         self.below_quorum, self.wait, self.reply_timeout = below_quorum, wait, reply_timeout
         check_quorum(rule, roster, norm_bound, self.expected, self.quorum)
         check_waiting(below_quorum, wait, reply_timeout)
         self.device = chosen_device(device)
-        self.trust_file, self.on_round = None if trust_file is None else Path(trust_file), on_round
-        self.trust_state: TrustState = restored_trust(self.trust, roster, self.trust_file)
-        self.history: list[RoundReport] = []
+        self._journal = Journal(None if trust_file is None else Path(trust_file), on_round)
+        self.trust_state: TrustState = restored_trust(self.trust, roster, self._journal.trust_file)
         self.evaluation_faults: dict[int, tuple[ClientFault, ...]] = {}
-        self._attendance = Attendance(roster, self.expected, self.quorum, wait)
+        self._attendance = Attendance(roster, self.expected, self.quorum, wait, keyed=masking is not None)
+        self._rounds: PlainRounds | MaskedRounds
+        if masking is None:
+            self._rounds = PlainRounds(roster, rule, norm_bound, self.quorum, self.device)
+        else:
+            check_masking(masking, rule, reference, self.expected, self.quorum, norm_bound)
+            self._rounds = MaskedRounds(masking, self._attendance, rule, norm_bound, self.quorum)
         self._pending: Pending | None = None
         self._evaluation: Exchange | None = None
 
@@ -106,6 +125,7 @@ class RobustAggregation(Strategy):
         log(INFO, "\t├──> Robust aggregation: %r on %s", self.rule, self.device)
         log(INFO, "\t│\t├── Update norm bound: %g", self.norm_bound)
         log(INFO, "\t│\t├── Roster: %d, expected %d, quorum %d", len(self.roster), self.expected, self.quorum)
+        log(INFO, "\t│\t├── Masking: %s", self.masking or "none, the server sees every update")
         log(INFO, "\t│\t└── Below quorum: %s", self.below_quorum)
         self.strategy.summary()
 
@@ -124,7 +144,7 @@ class RobustAggregation(Strategy):
             if messages:
                 self._pending = self._opened(server_round, grid, messages, absent, started)
         except QuorumNotReached as shortage:
-            self._fall_short(grid.run.run_id, shortage, (), absent)
+            self._stopped(grid.run.run_id, server_round, shortage, (), absent)
         return []
 
     def aggregate_train(
@@ -138,13 +158,14 @@ class RobustAggregation(Strategy):
             pending.round.receive(name, reply)
         try:
             outcome = self._concluded(server_round, pending)
-        except QuorumNotReached as shortage:
-            faults = pending.round.faults
+        except (QuorumNotReached, RoundAborted) as reason:
+            plan, faults = pending.round.plan, pending.round.faults
             self.trust_state = self.trust.update(self.trust_state, fault_evidence(faults, self.roster.names))
-            self._fall_short(pending.round.plan.run_id, shortage, pending.round.plan.cohort, [*faults, *pending.absent])
+            faults = [*faults, *pending.absent]
+            self._stopped(plan.run_id, server_round, reason, plan.cohort, faults, pending.round.traffic())
             return None, None
         self.trust_state = outcome.trust
-        self._publish(replace(outcome.report, faults=(*outcome.report.faults, *pending.absent)))
+        self._journal.publish(replace(outcome.report, faults=(*outcome.report.faults, *pending.absent)))
         return self._server_step(server_round, pending, outcome)
 
     def configure_evaluate(
@@ -172,6 +193,11 @@ class RobustAggregation(Strategy):
         for fault in faults:
             log(WARNING, "%s", fault)
         return self.strategy.aggregate_evaluate(server_round, verified) if verified else None
+
+    @property
+    def history(self) -> list[RoundReport]:
+        """The report of every round."""
+        return self._journal.history
 
     @property
     def _count_key(self) -> str:
@@ -208,19 +234,11 @@ class RobustAggregation(Strategy):
         key = self._arrays_key(messages[0].content)
         model = messages[0].content.array_records[key]
         arrays = read_arrays(model)
-        asked = {names[message.metadata.dst_node_id] for message in messages}
-        plan = RoundPlan.create(
-            run_id=grid.run.run_id,
-            round=server_round,
-            roster=self.roster,
-            cohort=[name for name in self.roster.names if name in asked],
-            rule=self.rule,
-            norm_bound=self.norm_bound,
-            model_digest=update_digest(arrays),
-            quorum=self.quorum,
-        )
+        asked = {names[message.metadata.dst_node_id]: message.metadata.dst_node_id for message in messages}
+        nodes = {name: asked[name] for name in self.roster.names if name in asked}
         layout = Layout.of(arrays, self.buffers)
-        current = PlainRound(plan, self.roster, arrays, layout, self.device, self._count_key)
+        draft = Draft(server_round, arrays, layout, grid, nodes, messages[0], self._count_key)
+        current = self._rounds.open(draft)
         exchange = Exchange.open(grid, marked(messages, current.envelope(key)), names, self.reply_timeout)
         return Pending(current, key, model, exchange, absent, started)
 
@@ -243,43 +261,22 @@ class RobustAggregation(Strategy):
         content = RecordDict({pending.arrays_key: write_arrays(model), "metrics": pending.round.metrics()})
         reply = Message(content, reply_to=pending.exchange.sent[0])
         arrays, metrics = self.strategy.aggregate_train(server_round, [reply])
-        if arrays is None:
-            return None, metrics
-        layout = pending.round.layout
-        for name, array in arrays.items():
-            if name in layout.buffers:
-                arrays[name] = write_array(model[name])
-            elif array.dtype != str(layout.dtypes[name]):
-                arrays[name] = write_array(array.numpy().astype(layout.dtypes[name]))
-        return arrays, metrics
+        return None if arrays is None else restored(arrays, model, pending.round.layout), metrics
 
-    def _fall_short(
-        self, run_id: int, shortage: QuorumNotReached, cohort: Sequence[str], faults: Sequence[ClientFault]
+    def _stopped(
+        self,
+        run_id: int,
+        server_round: int,
+        reason: RobustError,
+        cohort: Sequence[str],
+        faults: Sequence[ClientFault],
+        traffic: Mapping[str, Any] | None = None,
     ) -> None:
-        nobody = RoundReport(
-            run_id=run_id,
-            round=shortage.round,
-            rule=repr(self.rule),
-            expected=tuple(cohort),
-            quorum=self.quorum,
-            accepted=(),
-            faults=tuple(faults),
-            rule_weights=None,
-            weights=None,
-            squared_distances=[],
-            squared_norms=[],
-            trust=self.trust_state,
-        )
-        self._publish(nobody)
-        if self.below_quorum == "abort":
-            raise shortage
-        log(WARNING, "skipped %s", shortage)
-
-    def _publish(self, report: RoundReport) -> None:
-        if self.trust_file is not None:
-            save_trust(self.trust_file, self.trust_state)
-        self.history.append(report)
-        for fault in report.faults:
-            log(WARNING, "%s", fault)
-        if self.on_round is not None:
-            self.on_round(report)
+        """A round without an aggregate: report it, then go on or raise. A proven liar cannot end the run: it is out."""
+        rule, trust = repr(self.rule), self.trust_state
+        report = empty_report(run_id, server_round, rule, self.quorum, cohort, faults, reason, trust)
+        self._journal.publish(replace(report, **(traffic or {})))
+        proven = isinstance(reason, RoundAborted) and any(fault.certainty is Certainty.PROVEN for fault in faults)
+        if self.below_quorum == "abort" and not proven:
+            raise reason
+        log(WARNING, "skipped %s", reason)

@@ -15,7 +15,9 @@ class RoundReport:
     `expected` is the plan's cohort, `accepted` whose updates entered the geometry, in its order; `rule_weights` what
     the rule gave them and `weights` what the sum used after trust (None for coordinate-wise rules), both by name;
     `squared_distances` [n][n] and `squared_norms` [n] in the update's unit squared; `trust` after the round;
-    `seconds` by step; `received_bytes` by name.
+    `seconds` by step; `received_bytes` by name; `exchanges`: how often messages went out and back; `reason`: why there is
+    no aggregate, None if there is one. Of masked rounds: `sent_bytes` of the protocol by name; `refusals`, who did not
+    answer and why, in its own words; `audits`, what became of each client's audit of the server.
     """
 
     run_id: int
@@ -32,6 +34,11 @@ class RoundReport:
     trust: TrustState
     seconds: Mapping[str, float] = field(default_factory=dict)
     received_bytes: Mapping[str, int] = field(default_factory=dict)
+    sent_bytes: Mapping[str, int] = field(default_factory=dict)
+    exchanges: int = 1
+    reason: str | None = None
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    audits: Mapping[str, str] = field(default_factory=dict)
 
     def record(self) -> dict[str, object]:
         """The report as plain dictionaries, lists, strings and numbers."""
@@ -52,6 +59,11 @@ class RoundReport:
             "trust": {name: _reputation(self.trust, name) for name in self.trust.names},
             "seconds": dict(self.seconds),
             "received_bytes": dict(self.received_bytes),
+            "sent_bytes": dict(self.sent_bytes),
+            "exchanges": self.exchanges,
+            "reason": self.reason,
+            "refusals": dict(self.refusals),
+            "audits": dict(self.audits),
         }
 
     def to_json(self) -> str:

@@ -1,0 +1,76 @@
+"""The client's own y on disk, from its submission until the audit one round later (DESIGN section 4, step 7).
+
+y is what the server got anyway: ciphertext. It is too large for Flower's `Context.state`, which travels with every
+message. Files are named by digest, checked when read, mode 0600, and at most `KEPT` of them remain.
+"""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from flower_robust.errors import ConfigurationError
+from flower_robust.masking.parameters import PARAMETERS
+from flower_robust.masking.ring import Residues
+from flower_robust.protocol.codec import octets
+from flower_robust.protocol.replies import upload_digest
+from flower_robust.types import Digest
+
+KEPT = 4
+"""Files of one participant: this round's and the last one's, of two runs at a time."""
+
+
+class KeptUploads:
+    """One participant's y's in a folder that may serve several participants.
+
+    Raises ConfigurationError if the folder cannot be made, or belongs to somebody else.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder / name.encode().hex()[:200]
+        try:
+            for part in (folder, self.folder):
+                part.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if part.is_symlink() or part.stat().st_uid != os.getuid():
+                    raise PermissionError(None, "it belongs to somebody else")
+        except OSError as error:
+            raise ConfigurationError("audit_folder", str(folder), f"a folder to write to ({error.strerror})") from None
+
+    def save(self, y: Residues, digest: Digest) -> None:
+        """Write y, 8 bytes per parameter; older files than the newest `KEPT` go."""
+        path = self._path(digest)
+        partial = path.with_suffix(".partial")
+        try:
+            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(octets(y))
+            partial.replace(path)
+        except OSError as error:
+            raise ConfigurationError("audit_folder", str(self.folder), f"room for y ({error.strerror})") from None
+        for old in sorted(self.folder.iterdir(), key=_age)[KEPT:]:
+            old.unlink(missing_ok=True)
+
+    def load(self, digest: Digest) -> Residues | None:
+        """y uint32 [2, B, N], or None if it was lost or is not what was written."""
+        try:
+            words = np.fromfile(self._path(digest), "<u4")
+        except OSError:
+            return None
+        if words.size % (2 * PARAMETERS.N):
+            return None
+        y: Residues = words.reshape(2, -1, PARAMETERS.N)
+        return y if upload_digest(y) == digest else None
+
+    def forget(self, digest: Digest) -> None:
+        """Delete one file, if it is there."""
+        with suppress(OSError):
+            self._path(digest).unlink()
+
+    def _path(self, digest: Digest) -> Path:
+        return self.folder / f"{digest.hex()}.y"
+
+
+def _age(path: Path) -> float:
+    with suppress(OSError):
+        return -path.stat().st_mtime
+    return 0.0

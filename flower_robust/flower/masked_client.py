@@ -1,0 +1,236 @@
+"""The mod's phases of a masked round: one function per phase, and what the client remembers between messages.
+
+The memory lies in `Context.state`, is popped before a phase begins and written again once it has answered. A phase that
+refuses leaves nothing but the run key: this round is over for the client, and no secret is used twice.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from logging import WARNING
+from typing import TypeVar
+
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.common import log
+
+from flower_robust.commitments import update_digest
+from flower_robust.commitments.keys import RunKey
+from flower_robust.commitments.masked import MaskedNormCommitment
+from flower_robust.errors import ConfigurationError, FaultyServer, RobustError
+from flower_robust.flower.envelope import (
+    AUDIT,
+    CHALLENGE,
+    DISPUTE,
+    ECHO,
+    ENVELOPE,
+    KEY,
+    PAYLOAD,
+    RECHECK,
+    REFUSED,
+    TRAIN,
+    UNMASK,
+    envelope_of,
+    field,
+)
+from flower_robust.flower.kept_uploads import KeptUploads
+from flower_robust.flower.masked_row import Row
+from flower_robust.flower.records import NamedArrays
+from flower_robust.flower.site import Site
+from flower_robust.protocol.audit import Announcement, Kept
+from flower_robust.protocol.client_memory import recall, recall_key, remember, remember_key
+from flower_robust.protocol.client_shares import answer_challenge
+from flower_robust.protocol.client_states import (
+    AwaitingChallenge,
+    AwaitingRecheck,
+    AwaitingUnmask,
+    Dealt,
+    Finished,
+    State,
+    finish,
+)
+from flower_robust.protocol.client_submit import submit
+from flower_robust.protocol.client_unmask import echo, unmask
+from flower_robust.protocol.disputes import answer_dispute
+from flower_robust.protocol.recheck import answer_recheck
+from flower_robust.protocol.shown import Offer
+from flower_robust.protocol.sizes import terms_of
+from flower_robust.types import Digest
+
+Phase = TypeVar("Phase")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a client remembers: its run key, where it stands, how its last round ended, and which y's it keeps."""
+
+    run_key: RunKey
+    state: State | None = None
+    y: Digest | None = None
+    before: Finished | None = None
+    before_y: Digest | None = None
+
+    @classmethod
+    def pop(cls, context: Context) -> "Memory | None":
+        """Take the memory out of the context, leaving the run key alone; None if there is none."""
+        if (record := context.state.config_records.get(ENVELOPE)) is None:
+            return None
+        fields = {key: value for key, value in record.items() if isinstance(value, bytes)}
+        context.state[ENVELOPE] = ConfigRecord({"run-key": fields["run-key"]})
+        run_key = recall_key(fields["run-key"])
+        state, before = (recall(fields[key], run_key) if key in fields else None for key in ("state", "before"))
+        digests = (Digest(fields[key]) if key in fields else None for key in ("y", "before-y"))
+        y, before_y = digests
+        return cls(run_key, state, y, None if before is None else finish(before), before_y)
+
+    def put(self, context: Context) -> None:
+        """Write the memory into the context."""
+        fields: dict[str, bytes | None] = {
+            "run-key": remember_key(self.run_key),
+            "state": None if self.state is None else remember(self.state),
+            "y": self.y,
+            "before": None if self.before is None else remember(self.before),
+            "before-y": self.before_y,
+        }
+        context.state[ENVELOPE] = ConfigRecord({key: value for key, value in fields.items() if value is not None})
+
+
+def announce_key(site: Site, context: Context) -> bytes:
+    """Key set-up, once per run: the signed run key, the same whenever it is asked for."""
+    memory = Memory.pop(context)
+    if memory is None:
+        memory = Memory(RunKey.create(site.identity, context.run_id, site.roster.digest, os.urandom(32)))
+    memory.put(context)
+    return memory.run_key.announcement.encode()
+
+
+def ready(site: Site, context: Context, offer: Offer, model: NamedArrays) -> RecordDict | None:
+    """Before training: None, or a refusal.
+
+    A client that lost its run key gives a new one with it. Who got another model than the plan says does not train on
+    it: a server that sends each client its own model can make all updates but one vanish (Pasquini et al. 2022).
+    """
+    threshold = terms_of(offer.plan).threshold
+    try:
+        if threshold < site.threshold:
+            required = f"at least {site.threshold}, as this site insists"
+            raise FaultyServer("offer", f"threshold {threshold}", required)
+        if update_digest(model) != offer.plan.model_digest:
+            raise FaultyServer("offer", "another model than the plan's", "the same model for everybody")
+        if ENVELOPE not in context.state.config_records:
+            found = "no run key: this client was restarted since it announced one"
+            raise ConfigurationError("Context.state", found, "the run key; a new one goes with this answer")
+    except RobustError as refusal:
+        return _refused(TRAIN, refusal, {KEY: announce_key(site, context)})
+    return None
+
+
+def submission(site: Site, context: Context, offer: Offer, row: Row) -> RecordDict:
+    """Step 1: the masked, shared, signed row; y goes to the site's folder. The last round's secrets are erased."""
+    memory = Memory.pop(context)
+    assert memory is not None
+    before = None if memory.state is None else finish(memory.state)
+    uploads = KeptUploads(site.folder, site.identity.name)
+    kept = None if before is None else Kept(before, None)
+    try:
+        state, message, y = submit(offer, site.roster, site.identity, memory.run_key, row, os.urandom(32), kept)
+        uploads.save(y, digest := _upload_digest(state.dealt))
+    except RobustError as refusal:
+        return _refused(TRAIN, refusal)
+    Memory(memory.run_key, state, digest, before, memory.y).put(context)
+    return RecordDict({ENVELOPE: ConfigRecord({"phase": TRAIN, PAYLOAD: message})})
+
+
+def answer(phase: str, site: Site, message: Message, context: Context) -> RecordDict:
+    """The reply of one later phase; a refusal where the server broke the protocol."""
+    payload = field(envelope_of(message.content), PAYLOAD, bytes)
+    try:
+        memory = Memory.pop(context)
+        if memory is None or memory.state is None:
+            raise FaultyServer(phase, "a request out of turn", "a submission of this client before it")
+        after, fields = PHASES[phase](site, memory, payload)
+    except RobustError as refusal:
+        return _refused(phase, refusal)
+    after.put(context)
+    return RecordDict({ENVELOPE: ConfigRecord({"phase": phase, **fields})})
+
+
+Answered = tuple[Memory, dict[str, str | bytes]]
+
+
+def _challenge(site: Site, memory: Memory, payload: bytes) -> Answered:
+    """Step 3, and the audit of the round before (step 7)."""
+    state = _expected(memory, AwaitingChallenge, CHALLENGE)
+    uploads = KeptUploads(site.folder, site.identity.name)
+    if memory.y is None or (y := uploads.load(memory.y)) is None:
+        raise ConfigurationError("audit_folder", str(site.folder), "this round's y, which is gone")
+    kept = None
+    if memory.before is not None:
+        kept = Kept(memory.before, None if memory.before_y is None else uploads.load(memory.before_y))
+    after, reply = answer_challenge(state, site.roster, site.identity, y, payload, kept)
+    audit = _audited(state.dealt, kept)
+    if memory.before_y is not None:
+        uploads.forget(memory.before_y)
+    return Memory(memory.run_key, after, memory.y), {PAYLOAD: reply, AUDIT: audit}
+
+
+def _dispute(site: Site, memory: Memory, payload: bytes) -> Answered:
+    state = _expected(memory, AwaitingUnmask, DISPUTE)
+    return memory, {PAYLOAD: answer_dispute(state, site.roster, site.identity, payload)}
+
+
+def _echo(site: Site, memory: Memory, payload: bytes) -> Answered:
+    after, reply = echo(_expected(memory, AwaitingUnmask, ECHO), site.roster, site.identity, payload)
+    return replace(memory, state=after), {PAYLOAD: reply}
+
+
+def _unmask(site: Site, memory: Memory, payload: bytes) -> Answered:
+    after, reply = unmask(_expected(memory, AwaitingUnmask, UNMASK), site.roster, site.identity, payload)
+    return replace(memory, state=after), {PAYLOAD: reply}
+
+
+def _recheck(site: Site, memory: Memory, payload: bytes) -> Answered:
+    state = _expected(memory, AwaitingRecheck, RECHECK)
+    if memory.y is None or (y := KeptUploads(site.folder, site.identity.name).load(memory.y)) is None:
+        raise ConfigurationError("audit_folder", str(site.folder), "this round's y, which is gone")
+    after, reply = answer_recheck(state, site.identity, y, payload)
+    return replace(memory, state=after), {PAYLOAD: reply}
+
+
+PHASES: dict[str, Callable[[Site, Memory, bytes], Answered]] = {
+    CHALLENGE: _challenge,
+    DISPUTE: _dispute,
+    ECHO: _echo,
+    UNMASK: _unmask,
+    RECHECK: _recheck,
+}
+"""The later phases of a masked round, DESIGN section 4, steps 3 and 5."""
+
+
+def _expected(memory: Memory, phase: type[Phase], step: str) -> Phase:
+    if not isinstance(memory.state, phase):
+        raise FaultyServer(step, "a request out of turn", f"one that fits {memory.state!r}")
+    return memory.state
+
+
+def _audited(dealt: Dealt, kept: Kept | None) -> str:
+    """What became of the audit of the round before: "done", "nothing announced", or why it was less than whole."""
+    if not dealt.announcement:
+        return "nothing announced"
+    announced = Announcement.decode(dealt.announcement)
+    if kept is None or kept.finished.plan.digest != announced.plan.digest:
+        return "done, without a row of its own"
+    if kept.y is None and kept.finished.position in announced.weighted:
+        log(
+            WARNING, "audit of round %d: this client's y was lost, so its own row was not checked", announced.plan.round
+        )
+        return "own row skipped: its y was lost"
+    return "done"
+
+
+def _upload_digest(dealt: Dealt) -> Digest:
+    return MaskedNormCommitment.decode(dealt.commitment, len(dealt.plan.cohort), dealt.name).upload_digest
+
+
+def _refused(phase: str, refusal: RobustError, fields: dict[str, bytes] | None = None) -> RecordDict:
+    log(WARNING, "%s: this client does not answer: %s", phase, refusal)
+    return RecordDict({ENVELOPE: ConfigRecord({"phase": phase, REFUSED: str(refusal), **(fields or {})})})

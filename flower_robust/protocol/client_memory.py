@@ -1,0 +1,126 @@
+"""A client's state as bytes, for a process that lives for one message: what it deposits, the next one takes up.
+
+    state of a phase  ──remember──>  bytes  ──recall──>  the same state
+
+The run key is kept apart, once per run. After unmasking, the entropy that reproduces every secret of this client is not
+remembered any more: what remains answers one recheck and nothing else. All of it is the client's own secret; it never
+travels further than Flower's `Context.state`.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from flower_robust.commitments.keys import KeyAnnouncement, RunKey
+from flower_robust.commitments.masked import NormOpening
+from flower_robust.masking.parameters import PARAMETERS
+from flower_robust.masking.ring import Residues
+from flower_robust.protocol.client_states import (
+    AwaitingChallenge,
+    AwaitingRecheck,
+    AwaitingUnmask,
+    Dealt,
+    Finished,
+    State,
+)
+from flower_robust.protocol.codec import Field, decode, encode, fixed, from_positions, kind_of, octets, positions
+from flower_robust.protocol.plan import RoundPlan
+from flower_robust.types import Digest
+
+RUN_KEY, CHALLENGE, UNMASK, RECHECK, FINISHED = (
+    f"state/{phase}" for phase in ("run-key", "awaiting-challenge", "awaiting-unmask", "awaiting-recheck", "finished")
+)
+
+
+def remember_key(key: RunKey) -> bytes:
+    """The run key, about 220 bytes."""
+    return encode(RUN_KEY, key.secret, key.announcement.encode())
+
+
+def recall_key(remembered: Field) -> RunKey:
+    """Inverse of `remember_key`; ValueError or MalformedReply on anything else."""
+    secret, announcement = decode(RUN_KEY, remembered, 2)
+    return RunKey(fixed(secret, 32), KeyAnnouncement.decode(bytes(announcement), "this client"))
+
+
+def remember(state: State) -> bytes:
+    """The state without its run key: 33 kB before the challenge, 33 kB per accepted client after it."""
+    match state:
+        case AwaitingChallenge():
+            return encode(CHALLENGE, _dealt(state.dealt), state.own_share)
+        case AwaitingUnmask():
+            shown = (from_positions(state.unreadable), state.challenge, state.shown, state.shown_signature)
+            return encode(UNMASK, _dealt(state.dealt), *_shares(state), *shown, state.echoed or b"")
+        case AwaitingRecheck():
+            shown = (state.challenge, state.shown, state.decision, state.decision_signature)
+            return encode(RECHECK, _dealt(replace(state.dealt, entropy=b"")), *_shares(state), *shown)
+        case Finished():
+            place = state.position.to_bytes(2, "big")
+            return encode(FINISHED, state.plan.encode(), place, state.decision or b"", state.decision_signature)
+
+
+def recall(remembered: Field, run_key: RunKey) -> State:
+    """Inverse of `remember`; ValueError on anything else."""
+    match kind_of(remembered):
+        case "state/awaiting-challenge":
+            dealt, own_share = decode(CHALLENGE, remembered, 2)
+            return AwaitingChallenge(_from_dealt(dealt, run_key), bytes(own_share))
+        case "state/awaiting-unmask":
+            return _from_unmask(remembered, run_key)
+        case "state/awaiting-recheck":
+            return _from_recheck(remembered, run_key)
+        case _:
+            plan, place, decision, signature = decode(FINISHED, remembered, 4)
+            unmasked = Digest(bytes(decision)) if decision else None
+            return Finished(RoundPlan.decode(bytes(plan)), int.from_bytes(place, "big"), unmasked, bytes(signature))
+
+
+def _from_unmask(remembered: Field, run_key: RunKey) -> AwaitingUnmask:
+    dealt, *shares, unreadable, challenge, shown, signature, echoed = decode(UNMASK, remembered, 9)
+    before = _from_dealt(dealt, run_key)
+    return AwaitingUnmask(
+        before,
+        *_from_shares(*shares),
+        positions(unreadable, len(before.plan.cohort)),
+        bytes(challenge),
+        Digest(bytes(shown)),
+        bytes(signature),
+        Digest(bytes(echoed)) if echoed else None,
+    )
+
+
+def _from_recheck(remembered: Field, run_key: RunKey) -> AwaitingRecheck:
+    dealt, *shares, challenge, shown, decision, signature = decode(RECHECK, remembered, 8)
+    return AwaitingRecheck(
+        _from_dealt(dealt, run_key),
+        *_from_shares(*shares),
+        bytes(challenge),
+        Digest(bytes(shown)),
+        Digest(bytes(decision)),
+        bytes(signature),
+    )
+
+
+def _dealt(dealt: Dealt) -> bytes:
+    keys = encode("list", *(key.encode() for key in dealt.keys))
+    own = (dealt.position.to_bytes(2, "big"), dealt.entropy, dealt.opening.encode(), dealt.commitment)
+    return encode("dealt", dealt.plan.encode(), keys, *own, dealt.announcement)
+
+
+def _from_dealt(field: Field, run_key: RunKey) -> Dealt:
+    plan, keys, place, entropy, opening, commitment, announcement = (bytes(part) for part in decode("dealt", field, 7))
+    announced = tuple(KeyAnnouncement.decode(bytes(key), "server") for key in decode("list", keys))
+    position, norm = int.from_bytes(place, "big"), NormOpening.decode(opening)
+    return Dealt(RoundPlan.decode(plan), announced, run_key, position, entropy, norm, commitment, announcement)
+
+
+def _shares(state: AwaitingUnmask | AwaitingRecheck) -> tuple[bytes, memoryview, memoryview]:
+    return from_positions(state.accepted), octets(state.secret_shares), octets(state.recheck_zeros)
+
+
+def _from_shares(accepted: Field, secrets: Field, zeros: Field) -> tuple[tuple[int, ...], Residues, Residues]:
+    found = positions(accepted, 1 << 16)
+    shares, blinds = (np.frombuffer(words, "<u4").reshape(len(found), 2, -1) for words in (secrets, zeros))
+    if (shares.shape[2], blinds.shape[2]) != (PARAMETERS.N, PARAMETERS.m):
+        raise ValueError(f"found shares of {shares.shape[2]} and {blinds.shape[2]} words")
+    return found, shares, blinds
