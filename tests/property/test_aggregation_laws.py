@@ -17,7 +17,7 @@ FROM_ZERO = {"centeredclipping", "normclipping", "adaptiveclipping", "arc >> nnm
 """Rules that shrink towards zero, so that their weights may sum to less than one."""
 ABSOLUTE = {"centeredclipping", "normclipping"}
 """Rules with a radius in the rows' own unit."""
-ORIGIN = FROM_ZERO | {"comparativeelimination", "foolsgold", "referencetrust"}
+ORIGIN = FROM_ZERO | {"comparativeelimination", "companyfilter", "foolsgold", "referencetrust"}
 """Rules that see where zero is."""
 NO_DEFENCE = {
     "mean",
