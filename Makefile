@@ -1,22 +1,31 @@
 # make demo   the hospital simulation: installs what it needs, then shows an attacked federation with and without us
 # make test   lint, types and the whole test suite: installs what it needs first
+# make test-window       the Flower tests on the oldest and the newest supported Flower
+# make deployment-test   a real federation with TLS and authentication on loopback, with faults
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
+WINDOW := 1.38 1.41
 
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-window deployment-test lint clean
 
 demo: $(VENV)/.app
 	$(BIN)/flower-robust simulate --dataset breast-cancer --hospitals 10 --attack sign-flip --malicious 2 --out runs/demo
 
 test: lint
 	$(BIN)/python -m pytest
+
+deployment-test: $(VENV)/.test
+	$(BIN)/python -m pytest -m deployment tests/deployment
+
+test-window: $(WINDOW:%=.venvs/flwr-%/.ready)
+	set -e; for v in $(WINDOW); do echo "Flower $$v"; .venvs/flwr-$$v/bin/python -m pytest -m window tests; done
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -36,5 +45,13 @@ $(VENV)/.test: $(VENV)/.app
 	$(PIP) install --quiet --no-deps byzfl==0.0.11
 	touch $@
 
+# The newest pins do not fit the oldest Flower: what it pins itself is left to it.
+.venvs/flwr-%/.ready: pyproject.toml constraints.txt
+	test -x .venvs/flwr-$*/bin/python || $(PYTHON) -m venv .venvs/flwr-$*
+	grep -vE '^(flwr|cryptography|uv)==' constraints.txt > .venvs/flwr-$*/constraints.txt
+	.venvs/flwr-$*/bin/pip --disable-pip-version-check install --quiet --constraint .venvs/flwr-$*/constraints.txt torch==2.13.0
+	.venvs/flwr-$*/bin/pip --disable-pip-version-check install --quiet --constraint .venvs/flwr-$*/constraints.txt 'flwr[simulation]==$*.*' --editable '.[app,test]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venvs .mypy_cache .ruff_cache .pytest_cache
