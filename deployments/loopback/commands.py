@@ -38,9 +38,15 @@ def supernode(folder: Path, address: str, port: int, node_config: Mapping[str, o
         "--root-certificates": folder / "ca.crt",
         "--auth-supernode-private-key": folder / "supernode.key",
         "--port": port,
-        "--node-config": toml_pairs({"identity": str(folder / "identity.json"), **node_config}),
+        "--node-config": toml_pairs({**held(folder), **node_config}),
     }
     return ["flower-supernode", *_flattened(options)]
+
+
+def held(folder: Path) -> dict[str, str]:
+    """Where `robust_mod` finds what this participant holds, and keeps its masked updates until the audit."""
+    paths = {"identity": "identity.json", "roster": "roster.json", "audit-folder": "audit"}
+    return {key: str(folder / name) for key, name in paths.items()}
 
 
 def register(folder: Path, name: str, connection: str) -> list[str]:

@@ -97,7 +97,8 @@ def test_the_secret_that_signs_is_not_where_the_network_is() -> None:
     assert superexec["networks"] == ["inside"] and client["networks"]["inside"]["internal"]
     (config,) = [argument for argument in supernode["command"] if argument.startswith("--node-config=")]
     text = config.removeprefix("--node-config=").replace("${NODE_CONFIG:-}", "partition-id=0")
-    assert parse_config_args([text]) == {"identity": "/app/participant/identity.json", "partition-id": 0}
+    paths = commands.held(Path("/app/participant")) | {"audit-folder": "/app/audit"}
+    assert parse_config_args([text]) == {**paths, "partition-id": 0}
 
 
 def readme_commands() -> list[list[str]]:

@@ -8,7 +8,7 @@ from flwr.app import Array, ArrayRecord, Context, MetricRecord
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
-from flower_robust import RobustAggregation, Roster
+from flower_robust import PeerMasking, RobustAggregation, Roster
 from flower_robust.aggregation import MultiKrum
 from hospitals.task import NORM_BOUND
 
@@ -30,6 +30,7 @@ def main(grid: Grid, context: Context) -> None:
         np.save(out / f"model-{server_round}.npy", arrays.to_numpy_ndarrays()[0])
         return MetricRecord({})
 
+    threshold, timeout = int(config["threshold"]), float(config["reply-timeout"])
     strategy = RobustAggregation(
         FedAvg(fraction_evaluate=1.0 if config["evaluate"] else 0.0, min_available_nodes=2, min_train_nodes=2),
         rule=MultiKrum(f=1),
@@ -38,7 +39,8 @@ def main(grid: Grid, context: Context) -> None:
         quorum=5,
         below_quorum="skip",
         wait=float(config["wait"]),
-        reply_timeout=float(config["reply-timeout"]),
+        masking=PeerMasking(threshold=threshold, step_timeout=timeout) if threshold else None,
+        reply_timeout=timeout,
         on_round=write_report,
     )
     zero = ArrayRecord({"w": Array(np.zeros(int(config["parameters"]), np.float32))})
