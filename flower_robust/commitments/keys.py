@@ -13,6 +13,7 @@ from flower_robust.errors import MalformedReply, StaleCommitment
 from flower_robust.types import Digest, RosterName, Signature
 
 KIND = "run-key"
+_PROBE = X25519PrivateKey.from_private_bytes(b"\x01" * 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class RunKey:
 
 def _contributes(public_key: bytes) -> bool:
     try:
-        X25519PrivateKey.from_private_bytes(b"\x01" * 32).exchange(X25519PublicKey.from_public_bytes(public_key))
+        _PROBE.exchange(X25519PublicKey.from_public_bytes(public_key))
     except ValueError:
         return False
     return True

@@ -5,6 +5,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -78,7 +79,7 @@ class Roster:
         Path(file.name).chmod(0o644)
         Path(file.name).replace(path)
 
-    @property
+    @cached_property
     def digest(self) -> Digest:
         """SHA-256 of the canonical encoding: the same for every file that lists the same entries in this order."""
         packed = (pack(entry.name.encode(), entry.public_key, u64(entry.rows)) for entry in self.entries)

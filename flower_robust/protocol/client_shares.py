@@ -23,6 +23,7 @@ from flower_robust.protocol.dealing import (
 from flower_robust.protocol.replies import SketchReply
 from flower_robust.protocol.shown import Challenge
 from flower_robust.protocol.sizes import Sizes, terms_of
+from flower_robust.types import Digest
 
 STEP = "challenge"
 
@@ -45,7 +46,8 @@ def answer_challenge(
     """
     dealt, sizes = state.dealt, Sizes.of(state.dealt.plan)
     shown = from_server(lambda: Challenge.decode(message, sizes, dealt.position), STEP)
-    challenge = check_challenge(dealt, roster, shown)
+    digest = shown.shown
+    challenge = check_challenge(dealt, roster, shown, digest)
     P = sketch_map(challenge, sizes.B)
     check_own_sketch(dealt, P, y, shown.accepted, shown.sketches, STEP)
     check_audit(dealt, dealt.announcement, shown, challenge, kept)
@@ -53,17 +55,17 @@ def answer_challenge(
     geometry = _geometry(dealt, sizes, P, shown, shares)
     tests = test_answers(shares, challenge)
     reply = SketchReply.sign(
-        identity, dealt.plan.digest, shown.shown, shown.signature, tests, geometry, dealt.opening, unreadable
+        identity, dealt.plan.digest, digest, shown.signature, tests, geometry, dealt.opening, unreadable
     )
     secrets, zeros = tested_secrets(shares), recheck_zeros(shares, sizes.n)
-    nxt = AwaitingUnmask(dealt, shown.accepted, secrets, zeros, unreadable, challenge, shown.shown, shown.signature)
+    nxt = AwaitingUnmask(dealt, shown.accepted, secrets, zeros, unreadable, challenge, digest, shown.signature)
     return nxt, reply.encode()
 
 
-def check_challenge(dealt: Dealt, roster: Roster, shown: Challenge) -> bytes:
+def check_challenge(dealt: Dealt, roster: Roster, shown: Challenge, digest: Digest) -> bytes:
     """The challenge seed, recomputed; FaultyServer unless all of it is signed by whom it should be."""
     plan, terms = dealt.plan, terms_of(dealt.plan)
-    verify_shown(terms.server_key, STEP, plan.digest, shown.shown, shown.signature)
+    verify_shown(terms.server_key, STEP, plan.digest, digest, shown.signature)
     fewest = max(2 * terms.threshold + 1, terms.min_accepted)
     if len(shown.accepted) < fewest or dealt.position not in shown.accepted:
         found = f"{len(shown.accepted)} accepted clients"

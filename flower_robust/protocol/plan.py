@@ -5,6 +5,7 @@ import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, Self
 
 from flower_robust.commitments import Roster
@@ -83,7 +84,7 @@ class RoundPlan:
     @property
     def digest(self) -> Digest:
         """SHA-256 of the encoding: no two plans share it."""
-        return Digest(hashlib.sha256(pack(b"flower-robust/v1/plan", self.encode())).digest())
+        return _digest(self)
 
     def encode(self) -> bytes:
         """Version byte and eleven fields; a few hundred bytes."""
@@ -117,6 +118,11 @@ class RoundPlan:
             )
         except ValueError as error:
             raise FaultyServer("plan", f"no plan ({error})", "an encoded RoundPlan") from None
+
+
+@lru_cache(maxsize=16)
+def _digest(plan: RoundPlan) -> Digest:
+    return Digest(hashlib.sha256(pack(b"flower-robust/v1/plan", plan.encode())).digest())
 
 
 def _checked_cohort(cohort: Sequence[str], roster: Roster) -> tuple[RosterName, ...]:

@@ -70,7 +70,7 @@ def issue_challenge(
     shown = shown_digest(accepted, commitments, rows, audit)
     signature = sign_shown(round.server, "challenge", round.plan.digest, shown)
     common = Challenge(accepted, commitments, rows, audit, signature, ())
-    return Challenged(round, dict(submissions), challenge, common, previous)
+    return Challenged(round, dict(submissions), challenge, common, shown, previous)
 
 
 def challenge_for(challenged: Challenged, position: int) -> bytes:

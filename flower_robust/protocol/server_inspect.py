@@ -39,7 +39,7 @@ def verify_sketch_reply(challenged: Challenged, name: str, message: Field) -> Sk
     check_size(message, sizes.reply_bytes, name, STEP)
     reply = from_client(lambda: SketchReply.decode(message, len(accepted), sizes.n), name, STEP)
     reply.attestation.verify(round.roster, round.name(position), round.plan.digest)
-    if (reply.attestation.shown, reply.shown_signature) != (challenged.common.shown, challenged.common.signature):
+    if (reply.attestation.shown, reply.shown_signature) != (challenged.shown, challenged.common.signature):
         raise StaleCommitment(name, STEP, "an answer to another challenge", "an answer to this round's challenge")
     if not set(reply.complaints) <= set(accepted) - {position}:
         raise MalformedReply(name, STEP, "a complaint about itself or an absent client", "complaints about dealers")

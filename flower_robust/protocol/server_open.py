@@ -41,7 +41,7 @@ def unmask_request(decided: Decided, echoes: Mapping[int, Echo] | None = None) -
     signatures = {j: bytes(echo.signature) for j, echo in (echoes or {}).items()}
     if echoes is not None and len(echoes) < echoes_needed(round.plan):
         raise NotEnoughShares("echo", echoes_needed(round.plan), len(echoes), tuple(echoes))
-    request = Unmask.sign(round.server, round.plan.digest, challenged.common.shown, decided.weights, signed, signatures)
+    request = Unmask.sign(round.server, round.plan.digest, challenged.shown, decided.weights, signed, signatures)
     return request.encode()
 
 
@@ -81,7 +81,7 @@ def verify_shares(
 
 def decision_of(decided: Decided) -> Digest:
     """The digest that the server signed as its decision."""
-    return decision_digest(decided.challenged.common.shown, decided.weights)
+    return decision_digest(decided.challenged.shown, decided.weights)
 
 
 def open_sum(decided: Decided, replies: Mapping[int, SharesReply], seed: bytes) -> Opened:
@@ -101,7 +101,7 @@ def open_sum(decided: Decided, replies: Mapping[int, SharesReply], seed: bytes) 
     secrets = opened.values.reshape(2, sizes.groups, PARAMETERS.N)
     faults = [_wrong(round, j) for j in opened.wrong]
     sums = [_opened_group(decided, row, secrets[:, g]) for g, row in enumerate(decided.weights)]
-    request = Unmask.sign(round.server, round.plan.digest, decided.challenged.common.shown, decided.weights, {}, {})
+    request = Unmask.sign(round.server, round.plan.digest, decided.challenged.shown, decided.weights, {}, {})
     return Opened(
         decided,
         np.stack([group.mean for group in sums]),

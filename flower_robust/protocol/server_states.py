@@ -39,13 +39,14 @@ class ServerRound:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Challenged:
-    """After step 2: the accepted submissions by position, the challenge (32 bytes) what all clients see alike,
-    and the round that is audited."""
+    """After step 2: the accepted submissions by position, the challenge (32 bytes) what all clients see alike
+    with its digest, and the round that is audited."""
 
     round: ServerRound
     submissions: Mapping[int, Submission]
     challenge: bytes
     common: Challenge
+    shown: Digest
     previous: "Opened | None" = None
 
     @property

@@ -127,7 +127,7 @@ def federation(now: Recorded) -> Json:
         "commitment of h0": dealt.commitment.hex(),
         "share bytes": sizes.share_bytes,
         "challenge": now.challenged.challenge.hex(),
-        "shown digest": now.challenged.common.shown.hex(),
+        "shown digest": now.challenged.shown.hex(),
         "sketch of h0": sha(now.challenged.common.sketches[0].tobytes()),
         "tests of h0": octets(now.inspected.replies[0].tests).hex(),
         "decision digest": decision_of(now.decided).hex(),
