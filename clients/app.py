@@ -11,7 +11,10 @@ from clients.hospital import local_round
 from clients.settings import Settings
 from clients.tampering import ARRAYS, CONFIG, COUNT, METRICS, tampering_mod
 from flower_robust import robust_mod
-from flower_robust.commitments import Identity
+from flower_robust.commitments import Identity, Roster
+
+Config = tuple[tuple[str, str | int | float | bool], ...]
+"""A run config that can be a key."""
 
 
 def identity_of(context: Context) -> Identity:
@@ -20,6 +23,13 @@ def identity_of(context: Context) -> Identity:
         return Identity.load(str(path))
     settings, federation, i = participant(context)
     return settings.identity(federation.names[i])
+
+
+def roster_of(context: Context) -> Roster:
+    """The roster file that the node's configuration names, else the simulated hospitals."""
+    if path := context.node_config.get("roster"):
+        return Roster.load(str(path))
+    return _roster(tuple(sorted(context.run_config.items())))
 
 
 def participant(context: Context) -> tuple[Settings, Federation, int]:
@@ -35,12 +45,18 @@ def malice(context: Context) -> tuple[Attack, float, Identity]:
 
 
 @cache
-def _read(config: tuple[tuple[str, str | int | float | bool], ...]) -> tuple[Settings, Federation]:
+def _roster(config: Config) -> Roster:
+    settings, federation = _read(config)
+    return settings.roster(federation)
+
+
+@cache
+def _read(config: Config) -> tuple[Settings, Federation]:
     settings = Settings.from_config(dict(config))
     return settings, settings.federation()
 
 
-app = ClientApp(mods=[tampering_mod(malice), robust_mod(identity_of)])
+app = ClientApp(mods=[tampering_mod(malice), robust_mod(identity_of, roster_of)])
 
 
 @app.train()

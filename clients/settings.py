@@ -15,8 +15,9 @@ from clients.datasets import DATASETS, STANDARDISATIONS, Federation, load_federa
 from clients.models import MODELS
 from clients.partitions import PARTITIONS
 from clients.task import Schedule
-from flower_robust.commitments import Identity
+from flower_robust.commitments import Identity, Roster, RosterEntry
 from flower_robust.errors import ConfigurationError
+from flower_robust.masking.thresholds import check_threshold, default_threshold
 
 ARMS = ("fedavg", "robust")
 AUTO = "auto"
@@ -54,6 +55,7 @@ class Settings:
     rule: str
     f: int
     norm_bound: float
+    threshold: int
     attack: str
     strength: float
     knowledge: str
@@ -113,6 +115,11 @@ class Settings:
         secret = hashlib.sha256(f"flower-robust simulation {self.seed} {hospital}".encode()).digest()
         return Identity.from_seed(hospital, secret)
 
+    def roster(self, federation: Federation) -> Roster:
+        """The hospitals with their simulated keys and the training rows they hold."""
+        hospitals = federation.hospitals
+        return Roster(RosterEntry.of(self.identity(hospital.name), len(hospital.train)) for hospital in hospitals)
+
     def attack_of(self, hospital: str) -> Attack:
         """What this hospital does; honest ones do "none"."""
         return ATTACKS[self.attack if hospital in self.malicious else "none"]
@@ -141,6 +148,7 @@ def _resolved(config: Mapping[str, Value]) -> Settings:
         rule=options.text("rule"),
         f=-1 if options.is_auto("f") else options.whole("f", 0),
         norm_bound=options.positive("norm-bound"),
+        threshold=_threshold(options),
         attack=attack,
         strength=ATTACKS[attack].strength if options.is_auto("strength") else options.positive("strength"),
         knowledge=_knowledge(options, ATTACKS[attack]),
@@ -150,6 +158,15 @@ def _resolved(config: Mapping[str, Value]) -> Settings:
         out=options.text("out"),
         trust_file=options.text("trust-file"),
     )
+
+
+def _threshold(options: "_Options") -> int:
+    if options.is_auto("threshold"):
+        return default_threshold(options.whole("hospitals", 1))
+    threshold = options.whole("threshold", 0)
+    if threshold:
+        check_threshold(options.whole("hospitals", 1), threshold)
+    return threshold
 
 
 def _knowledge(options: "_Options", attack: Attack) -> str:
@@ -177,6 +194,8 @@ def _malicious(given: str, attack: str, names: tuple[str, ...]) -> tuple[str, ..
 
 def _check_attack(settings: Settings, federation: Federation) -> None:
     attack, liars = ATTACKS[settings.attack], len(settings.malicious)
+    if settings.threshold and attack.tampering == "norm-lie":
+        raise ConfigurationError("attack", attack.name, "threshold 0: in masked rounds nobody signs a norm in clear")
     known = {"own": 1, "colluders": liars, "all": len(federation.names) - liars}[settings.knowledge]
     if liars and known < attack.known:
         found = f"{settings.knowledge} ({known} updates)"

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from clients.attacks import Attack
 from flower_robust.commitments import Identity, update_norm
-from flower_robust.flower.envelope import ENVELOPE
+from flower_robust.flower.envelope import ENVELOPE, PAYLOAD
 from flower_robust.flower.records import read_arrays, write_arrays
+from flower_robust.protocol.codec import decode, encode
 from flower_robust.protocol.plain import commit_update
 from flower_robust.protocol.plan import RoundPlan
 
@@ -26,7 +27,8 @@ Arrays = Mapping[str, NDArray[np.generic]]
 
 @dataclass(frozen=True)
 class Situation:
-    """What a lie can use: the model it was sent, the plan (None under plain FedAvg), its key and its strength."""
+    """What a lie can use: the model it was sent, the plan (None under plain FedAvg and in masked rounds), its key and
+    its strength."""
 
     sent: Arrays
     plan: RoundPlan | None
@@ -46,12 +48,13 @@ def tampering_mod(malice: Callable[[Context], tuple[Attack, float, Identity]]) -
         content = message.content
         if not attack.tampering or ARRAYS not in content.array_records:
             return call_next(message, context)
-        envelope = content.config_records.get(ENVELOPE)
-        plan = RoundPlan.decode(bytes(envelope["plan"])) if envelope is not None else None  # type: ignore[arg-type]
+        envelope = content.config_records.get(ENVELOPE, ConfigRecord())
+        plan = RoundPlan.decode(bytes(envelope["plan"])) if "plan" in envelope else None  # type: ignore[arg-type]
+        tamperings = MASKED_TAMPERINGS if PAYLOAD in envelope else TAMPERINGS
         situation = Situation(read_arrays(dict(content.array_records[ARRAYS])), plan, identity, strength, context)
         reply = call_next(message, context)
         if not reply.has_error():
-            reply.content = TAMPERINGS[attack.tampering](reply.content, situation)
+            reply.content = tamperings[attack.tampering](reply.content, situation)
         return reply
 
     return mod
@@ -99,6 +102,32 @@ def forge_signature(reply: RecordDict, situation: Situation) -> RecordDict:
     return reply
 
 
+def replay_submission(reply: RecordDict, situation: Situation) -> RecordDict:
+    """The submission of the first masked round, in every round."""
+    kept = situation.context.state.config_records.setdefault("first", reply.config_records[ENVELOPE])
+    return RecordDict({**reply, ENVELOPE: kept})
+
+
+def cut(reply: RecordDict, situation: Situation) -> RecordDict:
+    """The submission without its last byte."""
+    del situation
+    return _submitted(reply, lambda submission: submission[:-1])
+
+
+def beyond_modulus(reply: RecordDict, situation: Situation) -> RecordDict:
+    """Residues that are none, which is as near as a masked update comes to NaN."""
+    del situation
+    return _submitted(reply, lambda submission: _with_field(submission, 1, lambda y: b"\xff" * 4 + y[4:]))
+
+
+def forge_commitment(reply: RecordDict, situation: Situation) -> RecordDict:
+    """The last bit of the commitment's signature is wrong."""
+    del situation
+    return _submitted(
+        reply, lambda submission: _with_field(submission, 0, lambda field: field[:-1] + bytes([field[-1] ^ 1]))
+    )
+
+
 def replay_first(reply: RecordDict, situation: Situation) -> RecordDict:
     """The reply of the first round, commitment included, in every round."""
     state, arm = situation.context.state, "plain" if situation.plan is None else "robust"
@@ -119,6 +148,30 @@ TAMPERINGS: dict[str, Tampering] = {
     "bad-signature": forge_signature,
     "replay": replay_first,
 }
+
+
+MASKED_TAMPERINGS: dict[str, Tampering] = {
+    "nan": beyond_modulus,
+    "inf": beyond_modulus,
+    "wrong-shape": cut,
+    "example-count": absurd_count,
+    "bad-signature": forge_commitment,
+    "replay": replay_submission,
+}
+"""The same lies about a masked submission. A norm is not signed in clear there, so nobody can lie about one."""
+
+
+def _submitted(reply: RecordDict, change: Callable[[bytes], bytes]) -> RecordDict:
+    envelope = reply.config_records[ENVELOPE]
+    if PAYLOAD in envelope:
+        envelope[PAYLOAD] = change(bytes(envelope[PAYLOAD]))  # type: ignore[arg-type]
+    return reply
+
+
+def _with_field(submission: bytes, index: int, change: Callable[[bytes], bytes]) -> bytes:
+    fields = [bytes(field) for field in decode("submission", submission)]
+    fields[index] = change(fields[index])
+    return encode("submission", *fields)
 
 
 def _filled(reply: RecordDict, situation: Situation, number: float) -> RecordDict:

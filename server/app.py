@@ -13,8 +13,7 @@ from torch import nn
 from clients.datasets import Federation
 from clients.models import build_model
 from clients.settings import Settings
-from flower_robust import RobustAggregation
-from flower_robust.commitments import Roster, RosterEntry
+from flower_robust import PeerMasking, RobustAggregation
 from flower_robust.errors import RobustError
 from flower_robust.protocol.report import RoundReport
 from server.averaging import OrderedFedAvg
@@ -78,8 +77,9 @@ class Arm:
         return RobustAggregation(
             strategy,
             rule=rule_of(settings.rule, settings.f, settings.hospitals),
-            roster=simulated_roster(settings, self.federation),
+            roster=settings.roster(self.federation),
             norm_bound=settings.norm_bound,
+            masking=PeerMasking(threshold=settings.threshold) if settings.threshold else None,
             trust_file=settings.trust_file or self.journal.folder / TRUST,
             on_round=lambda report: self.reports.update({report.round: report}),
         )
@@ -111,13 +111,6 @@ def loaded(model: nn.Module, arrays: ArrayRecord) -> nn.Module:
     """The model with these weights."""
     model.load_state_dict(arrays.to_torch_state_dict())
     return model
-
-
-def simulated_roster(settings: Settings, federation: Federation) -> Roster:
-    """The hospitals with their simulated keys and the training rows they hold."""
-    return Roster(
-        RosterEntry.of(settings.identity(hospital.name), len(hospital.train)) for hospital in federation.hospitals
-    )
 
 
 def versions() -> dict[str, str]:

@@ -34,6 +34,7 @@ OPTIONS = {
     "batch-size": "rows of one step",
     "learning-rate": "step length",
     "norm-bound": "longest L2 norm of an update, C",
+    "threshold": "masks updates: T hospitals and the server together learn nothing of another's; auto, or 0: no masks",
     "seed": "fixes partition, model, batches and attacks: same seed, same result",
     "arms": "fedavg, robust, or both",
     "trust-file": "start from these reputations and write them back; without it every run starts afresh",

@@ -17,8 +17,8 @@ from flower_robust.protocol.codec import octets
 from flower_robust.protocol.replies import upload_digest
 from flower_robust.types import Digest
 
-KEPT = 4
-"""Files of one participant: this round's and the last one's, of two runs at a time."""
+KEPT = 8
+"""Files of one participant: this round's and the last one's, of four runs at a time."""
 
 
 class KeptUploads:

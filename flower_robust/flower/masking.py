@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from flower_robust.aggregation import Geometry, Rule, Weighting
@@ -89,16 +90,16 @@ class PeerMasking:
             return
         if self.groups != 1:
             raise ConfigurationError("PeerMasking(groups)", self.groups, f"1: {rule!r} decides from distances")
-        found, fewest = self._carried(rule, quorum), self.resolved(expected)[1]
+        found, fewest = self._carried(rule, expected), self.resolved(expected)[1]
         if found < fewest:
-            required = f"a rule whose sum {fewest} clients carry; {rule!r} rests on {found} of {quorum} alike"
+            required = f"a rule whose sum {fewest} clients carry; {rule!r} rests on {found} of {expected} honest ones"
             raise ConfigurationError("rule", repr(rule), required)
 
     def _carried(self, rule: Weighting, n: int) -> int:
-        """How many of n equally distant rows carry the sum."""
-        alike = Geometry(2.0 * (1 - torch.eye(n, dtype=torch.float64)), torch.ones(n, dtype=torch.float64))
-        weights = rule.weights(alike).numpy()
-        return carriers(torch.tensor(integer_weights(weights), dtype=torch.uint8).numpy(), self.weight_cap)
+        """How many of n rows around one direction carry the sum."""
+        rows = 1 + torch.randn(n, 256, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        weights = rule.weights(Geometry.of(rows)).numpy()
+        return carriers(np.array(integer_weights(weights), np.uint8), self.weight_cap)
 
 
 def check_masking(
