@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from flwr.app import ConfigRecord, Message, MetricRecord
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,7 +19,7 @@ from flower_robust.errors import ClientFault
 from flower_robust.flower.attendance import Attendance
 from flower_robust.flower.draft import Draft
 from flower_robust.flower.enrol import verified_key
-from flower_robust.flower.envelope import KEY, PAYLOAD, TRAIN, envelope_of
+from flower_robust.flower.envelope import ENVELOPE, KEY, PAYLOAD, TRAIN
 from flower_robust.flower.floor import GridFloor
 from flower_robust.flower.grid import Reply
 from flower_robust.flower.masked_row import MaskedRow
@@ -163,8 +163,10 @@ class MaskedRound:
 
     def _renew_key(self, name: RosterName, reply: Reply | None) -> None:
         """A client that was restarted refuses once, and says with which run key it will be back."""
-        if isinstance(reply, Message) and reply.has_content() and KEY in envelope_of(reply.content):
-            self._keys[name] = verified_key(self.floor.round.roster, envelope_of(reply.content), self.plan.run_id, name)
+        content = reply.content if isinstance(reply, Message) and reply.has_content() else RecordDict()
+        record = content.config_records.get(ENVELOPE, ConfigRecord())
+        if KEY in record:
+            self._keys[name] = verified_key(self.floor.round.roster, record, self.plan.run_id, name)
 
 
 class MaskedRounds:
