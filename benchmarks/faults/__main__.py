@@ -9,11 +9,14 @@ from pathlib import Path
 
 from benchmarks.faults import masked, network
 from benchmarks.faults.cells import Cell, table
+from flower_robust import PeerMasking
 
 
 def parts() -> Iterator[tuple[str, Iterator[Cell]]]:
     """The tables, each with what it shows."""
+    masking = PeerMasking(threshold=masked.T, step_timeout=network.TIMEOUT)
     yield f"Unmasked over Flower's messages, n = {network.N}, quorum {network.QUORUM}, MultiKrum(f=1):", network.cells()
+    yield f"Masked over Flower's messages, the same, t = {masked.T}:", network.cells(masking)
     yield f"Masked, without a network, n = {masked.N}, t = {masked.T}, MultiKrum(f=1):", masked.cells()
 
 

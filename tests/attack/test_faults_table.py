@@ -4,22 +4,32 @@ import pytest
 
 from benchmarks.faults import masked, network
 from benchmarks.faults.cells import Cell, table
+from flower_robust import PeerMasking
 
 SILENCES = {"silent (killed, late)", "raises"}
 
 
 @pytest.mark.parametrize(("phase", "kind"), [(p, k) for p in ("enrol", "train", "evaluate") for k in network.kinds(p)])
 def test_unmasked_two_of_seven_cost_only_themselves(phase: str, kind: str) -> None:
-    cell = network.cell(phase, kind, network.kinds(phase)[kind], 2, {})
+    cell = network.cell(phase, kind, network.kinds(phase)[kind], 2)
     assert cell.sound, cell.shown
     assert cell.outcome == ("completed" if phase == "evaluate" else "completed without 2")
     assert len(cell.blamed) == 2
     assert all(blame.endswith("silent" if kind in SILENCES else "proven") for blame in cell.blamed)
 
 
+@pytest.mark.parametrize(("phase", "kind"), [(p, k) for p in network.MASKED_PHASES for k in network.kinds(p)])
+def test_masked_over_flower_two_of_seven_cost_only_themselves(phase: str, kind: str) -> None:
+    cell = network.cell(phase, kind, network.kinds(phase)[kind], 2, PeerMasking(threshold=1, step_timeout=0.2))
+    assert cell.sound, cell.shown
+    assert cell.outcome == ("completed without 2" if phase in {"enrol", "train"} else "completed")
+    assert len(cell.blamed) == 2
+    assert all(blame.endswith("silent" if kind in SILENCES else "proven") for blame in cell.blamed)
+
+
 @pytest.mark.parametrize("phase", ["enrol", "train"])
 def test_unmasked_below_the_quorum_aborts_and_names_the_missing(phase: str) -> None:
-    cell = network.cell(phase, "raises", network.kinds(phase)["raises"], 3, {})
+    cell = network.cell(phase, "raises", network.kinds(phase)["raises"], 3)
     assert cell.sound and cell.outcome.startswith("aborted: round") and "required quorum 5" in cell.outcome
     assert len(cell.blamed) == 3
 
