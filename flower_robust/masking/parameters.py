@@ -45,6 +45,10 @@ class ParameterSet:
     magnitudes: tuple[int, ...] = (5, 6, 7)
     """The absolute values of κ and κ', each equally likely (why these: see `sketch`)."""
     weight_cap: int = 255
+    weight_unit: int = 85
+    """Weights are 0, 1, 2 or 3 units. A sum with weights (w, g, ..., g) shows its first update modulo g: with one
+    client at 255 and all others at 254 that is the update itself. Modulo 2 and 3 the noise hides it: the largest
+    Fourier coefficient of e modulo g is cos(π/g)^(2·eta), 0 for g = 2, 2^-16 for 3, 2^-8 for 4 and 0.03 for 5."""
 
     @property
     def q(self) -> int:
@@ -62,8 +66,12 @@ class ParameterSet:
         return Fraction(sum(v * v for v in self.magnitudes), len(self.magnitudes)) ** 2
 
     def blocks(self, d: int) -> int:
-        """B = ⌈d/N⌉."""
-        return -(-d // self.N)
+        """B = max(2, ⌈d/N⌉).
+
+        One block alone would make the audit empty: a_0 is a unit, so to any announced sum there is a Σ w·s that fits.
+        With two, another sum in range is a short vector of the lattice {(a_0·s, a_1·s)}: a ring-SIS problem.
+        """
+        return max(2, -(-d // self.N))
 
 
 PARAMETERS = ParameterSet()

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from flower_robust.commitments.transcript import derived, digest, verify_shown
-from flower_robust.errors import EquivocatingServer, FaultyServer
+from flower_robust.errors import EquivocatingServer, FaultyServer, SumOutOfRange
 from flower_robust.masking import ring
+from flower_robust.masking.fixed_point import check_range
 from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import Residues
@@ -83,7 +84,7 @@ def announce(opened: Opened) -> bytes:
     challenged = opened.decided.challenged
     return Announcement(
         challenged.round.plan,
-        challenged.common.shown,
+        challenged.shown,
         opened.decided.weights,
         opened.decision_signature,
         opened.secrets,
@@ -110,7 +111,8 @@ def check_announcement(plan: RoundPlan, encoded: bytes, kept: Kept | None) -> No
     """Before a client submits: the announcement is the one that the plan binds, and the decision it unmasked itself.
 
     Raises FaultyServer, and EquivocatingServer with both signed decisions if the server announces another than it
-    showed to this client: then it may have opened two sums and can subtract them.
+    showed to this client (then it may have opened two sums and can subtract them), or a decision on another challenge
+    (then it showed the others another sketch of this client's y, and measured the distance to a point of its choice).
     """
     if announcement_digest(encoded) != terms_of(plan).previous:
         raise FaultyServer("offer", "another announcement", "the one that the plan binds")
@@ -119,11 +121,15 @@ def check_announcement(plan: RoundPlan, encoded: bytes, kept: Kept | None) -> No
     found = from_server(lambda: Announcement.decode(encoded), "offer")
     terms = terms_of(found.plan)
     verify_shown(terms.server_key, "decision", found.plan.digest, found.decision, found.signature)
-    if kept is None or kept.finished.decision is None or kept.finished.plan.digest != found.plan.digest:
+    if kept is None or kept.finished.plan.digest != found.plan.digest:
         return
-    if kept.finished.decision != found.decision:
-        evidence = (kept.finished.decision + kept.finished.decision_signature, found.decision + found.signature)
+    ended, announced = kept.finished, found.decision + found.signature
+    if ended.decision not in (None, found.decision):
+        evidence = (ended.decision + ended.decision_signature, announced)
         raise EquivocatingServer("offer", "another decision than it asked to unmask", "one decision", evidence)
+    if ended.shown not in (None, found.shown):
+        evidence = (ended.shown + ended.shown_signature, found.shown + announced)
+        raise EquivocatingServer("offer", "a decision on another challenge than it showed", "one challenge", evidence)
 
 
 def audit_shown(previous: Opened, challenge: bytes) -> bytes:
@@ -183,6 +189,16 @@ def _check_sum(found: Announcement, P: SketchMap, sums: Residues, audited: Field
         raise FaultyServer(STEP, "another sum than the announced one", "the announced sum")
     if (_sketched_sums(P, announced) != sums).any():
         raise FaultyServer(STEP, "a sum that is not what its sketch says", "P' of the announced sum")
+    for total, row in zip(announced, found.weights, strict=True):
+        _check_plausible(total, int(row.sum()))
+
+
+def _check_plausible(total: npt.NDArray[np.int64], total_weight: int) -> None:
+    """Σ w·y − a·s' for a wrong s' is uniform modulo q: it passes every equation, and is no sum of updates."""
+    try:
+        check_range(total, total_weight)
+    except SumOutOfRange as wrong:
+        raise FaultyServer(STEP, str(wrong), "a sum of clipped updates") from None
 
 
 def _sketched_sums(P: SketchMap, sums: npt.NDArray[np.int64]) -> Residues:

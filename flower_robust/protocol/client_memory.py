@@ -56,7 +56,9 @@ def remember(state: State) -> bytes:
             return encode(RECHECK, _dealt(replace(state.dealt, entropy=b"")), *_shares(state), *shown)
         case Finished():
             place = state.position.to_bytes(2, "big")
-            return encode(FINISHED, state.plan.encode(), place, state.decision or b"", state.decision_signature)
+            unmasked, left = state.decision or b"", state.shown or b""
+            signatures = (state.decision_signature, state.shown_signature)
+            return encode(FINISHED, state.plan.encode(), place, unmasked, left, *signatures)
 
 
 def recall(remembered: Field, run_key: RunKey) -> State:
@@ -70,9 +72,19 @@ def recall(remembered: Field, run_key: RunKey) -> State:
         case "state/awaiting-recheck":
             return _from_recheck(remembered, run_key)
         case _:
-            plan, place, decision, signature = decode(FINISHED, remembered, 4)
-            unmasked = Digest(bytes(decision)) if decision else None
-            return Finished(RoundPlan.decode(bytes(plan)), int.from_bytes(place, "big"), unmasked, bytes(signature))
+            return _from_finished(remembered)
+
+
+def _from_finished(remembered: Field) -> Finished:
+    plan, place, decision, shown, signature, shown_signature = decode(FINISHED, remembered, 6)
+    return Finished(
+        RoundPlan.decode(bytes(plan)),
+        int.from_bytes(place, "big"),
+        Digest(bytes(decision)) if decision else None,
+        bytes(signature),
+        Digest(bytes(shown)) if shown else None,
+        bytes(shown_signature),
+    )
 
 
 def _from_unmask(remembered: Field, run_key: RunKey) -> AwaitingUnmask:

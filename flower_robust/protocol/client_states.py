@@ -97,13 +97,16 @@ class AwaitingRecheck(_Redacted):
 class Finished:
     """What a client remembers of a round: enough to audit the announced result, and no secret.
 
-    `decision` is what it unmasked (the server's signature beside it), None if it never came that far.
+    `decision` is what it unmasked (the server's signature beside it), None if it never came that far; `shown` is the
+    challenge that it was then left with, None if it unmasked (the decision binds the challenge) or saw none.
     """
 
     plan: RoundPlan
     position: int
     decision: Digest | None
     decision_signature: bytes
+    shown: Digest | None = None
+    shown_signature: bytes = b""
 
 
 State = AwaitingChallenge | AwaitingUnmask | AwaitingRecheck | Finished
@@ -115,4 +118,6 @@ def finish(state: State) -> Finished:
         return state
     if isinstance(state, AwaitingRecheck):
         return Finished(state.dealt.plan, state.dealt.position, state.decision, state.decision_signature)
+    if isinstance(state, AwaitingUnmask):
+        return Finished(state.dealt.plan, state.dealt.position, None, b"", state.shown, state.shown_signature)
     return Finished(state.dealt.plan, state.dealt.position, None, b"")

@@ -8,6 +8,7 @@ import numpy as np
 from flower_robust.commitments import Identity, Roster
 from flower_robust.errors import ClientFault, EquivocatingServer, FaultyServer
 from flower_robust.masking import ring
+from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.ring import Residues
 from flower_robust.protocol.client_states import AwaitingRecheck, AwaitingUnmask
 from flower_robust.protocol.codec import Field, from_server
@@ -65,7 +66,9 @@ def unmask(state: AwaitingUnmask, roster: Roster, identity: Identity, message: F
 def check_weights(terms: MaskingTerms, accepted: tuple[int, ...], weights: Weights) -> None:
     """FaultyServer unless every opened sum hides each of its clients among at least `min_accepted`.
 
-    |{i : w_i·cap >= max w}| >= min_accepted       for every group; groups are disjoint
+    |{i : w_i·cap >= max w}| >= min_accepted       for every group; groups are disjoint; w_i ∈ {0, 1, 2, 3}·85
+
+    Why not any weights: under (255, 254, ..., 254) the sum modulo 254 is the first update (`ParameterSet.weight_unit`).
     """
     outside = np.ones(weights.shape[1], bool)
     outside[list(accepted)] = False
@@ -76,6 +79,8 @@ def check_weights(terms: MaskingTerms, accepted: tuple[int, ...], weights: Weigh
         if carrying < terms.min_accepted:
             found = f"weights that rest on {carrying} clients"
             raise FaultyServer(STEP, found, f"at least {terms.min_accepted} within a factor {terms.weight_cap}")
+    if (weights % PARAMETERS.weight_unit).any():
+        raise FaultyServer(STEP, "weights that tell one client from the others", "0, 1, 2 or 3 units of weight")
 
 
 def carriers(row: Weights, weight_cap: int) -> int:

@@ -4,6 +4,10 @@ The mean of the m estimates of an honest update has a relative error of 2 % (ord
 of 1.6 is six deviations of the worst honest case; a lie that stays within it gains at most √1.6 − 1 = 26 % of C.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from flower_robust.commitments.masked import NormOpening
 from flower_robust.errors import ClientFault, NormBoundExceeded, NormMismatch
 from flower_robust.masking.parameters import PARAMETERS
@@ -15,6 +19,8 @@ SLACK = 0.6
 """Relative error allowed to the mean of the estimates of a squared norm."""
 LOOSE = 8.0
 """Every single estimate is below LOOSE·C²: an update that wrapped around q reads as m residues, not all small."""
+ROUNDING = 1e-9
+"""Relative error of opened integers in float64, with room."""
 STEP = "norms"
 
 
@@ -48,3 +54,23 @@ def claim_fault(plan: RoundPlan, name: str, opening: NormOpening, squares: Squar
     if abs(computed - claimed) > SLACK * (claimed + noise(plan)):
         return NormMismatch(name, STEP, f"a squared norm of {computed:.3g}", f"the committed {claimed:.3g}")
     return None
+
+
+def contradictions(squares: Squares, rows: Sequence[int]) -> list[tuple[int, int]]:
+    """Pairs of rows whose distance no two vectors of their lengths can have: one of the two wrapped around q.
+
+        |D_ik − N_i − N_k| <= 2·√(N_i·N_k)       exact in the sketch's own space, whatever the sketch's error
+
+    A single coordinate of √2 mod q is huge and has the square 2 in every ring sum, so it passes every norm; its inner
+    products with others are then uniform modulo q, and most of its distances contradict its norm.
+    """
+    D, norms = squares.squared_distances, squares.squared_norms
+    allowed = 2 * np.sqrt(np.outer(norms, norms)) + ROUNDING * np.add.outer(norms, norms)
+    bad = np.abs(D - np.add.outer(norms, norms)) > allowed
+    return [(i, k) for i in rows for k in rows if i < k and bad[i, k]]
+
+
+def wrapped_fault(name: str, found: int, most: int) -> NormBoundExceeded:
+    """The blame of a row that contradicts more others than can be lying."""
+    said = f"distances to {found} others that no update of its norm has"
+    return NormBoundExceeded(name, STEP, said, f"at most {most} such distances, as {most} may lie")

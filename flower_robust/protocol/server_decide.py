@@ -1,7 +1,9 @@
 """Step 4 at the server: open the geometry, check every norm, and let the same rules decide as in an unmasked round."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -15,8 +17,9 @@ from flower_robust.masking.squares import Squares, pairs, read_squares
 from flower_robust.masking.stream import Stream
 from flower_robust.protocol.client_unmask import carriers
 from flower_robust.protocol.decide import Decision, cosines_to_others, decide, distances_to_sum
-from flower_robust.protocol.norms import bound_fault, claim_fault, noise
+from flower_robust.protocol.norms import bound_fault, claim_fault, contradictions, noise, wrapped_fault
 from flower_robust.protocol.plan import RoundPlan
+from flower_robust.protocol.server_inspect import eliminated
 from flower_robust.protocol.server_states import Challenged, Decided, Inspected
 from flower_robust.protocol.shown import Weights
 from flower_robust.protocol.sizes import terms_of
@@ -59,7 +62,9 @@ def measure(inspected: Inspected, seed: bytes) -> Measured:
     squares = read_squares(opened.values, len(columns), challenged.round.plan.norm_bound)
     faults = [_wrong(challenged, j) for j in opened.wrong] + _norm_faults(inspected, squares)
     blamed = {challenged.round.position(fault.culprit) for fault in faults}
-    kept = [row for row, dealer in enumerate(inspected.dealers) if dealer not in blamed]
+    kept, wrapped = _consistent(inspected, squares, blamed)
+    faults += wrapped
+    blamed |= {challenged.round.position(fault.culprit) for fault in wrapped}
     return Measured(
         inspected,
         tuple(inspected.dealers[row] for row in kept),
@@ -72,7 +77,7 @@ def measure(inspected: Inspected, seed: bytes) -> Measured:
 def weigh(measured: Measured, rule: Weighting, trust: Mapping[str, float]) -> tuple[Decided, Decision]:
     """One sum: the rule's weights times trust, as integers.
 
-        w_i = rint(255·w_i / max w)
+        w_i = 85·rint(3·w_i / max w)
 
     Raises TooFewRows below the rule's breakdown point and IsolatingWeights if fewer than `min_accepted` clients would
     carry the sum: no honest client would unmask it.
@@ -100,10 +105,11 @@ def group(measured: Measured, rule: Rule, trust: Mapping[str, float]) -> tuple[D
 
 
 def integer_weights(weights: Sequence[float] | np.ndarray) -> list[int]:
-    """rint(255·w/max w), all zero where no weight is above zero."""
-    values = np.asarray(weights, np.float64)
-    largest = float(values.max(initial=0.0))
-    return [0] * len(values) if largest <= 0 else [int(w) for w in np.rint(PARAMETERS.weight_cap * values / largest)]
+    """85·rint(3·w/max w), all zero where no weight is above zero: clients open no finer weights (`check_weights`)."""
+    values, unit = np.asarray(weights, np.float64), PARAMETERS.weight_unit
+    if (largest := float(values.max(initial=0.0))) <= 0:
+        return [0] * len(values)
+    return [unit * int(w) for w in np.rint(PARAMETERS.weight_cap // unit * values / largest)]
 
 
 def _decided(measured: Measured, rows: Sequence[Mapping[int, int]]) -> Decided:
@@ -156,6 +162,22 @@ def _norm_fault(inspected: Inspected, squares: Squares, row: int, dealer: int) -
     except DigestMismatch as mismatch:
         return mismatch
     return claim_fault(round.plan, name, opening, squares, row)
+
+
+def _consistent(inspected: Inspected, squares: Squares, blamed: set[int]) -> tuple[list[int], list[ClientFault]]:
+    """The rows whose distances and norms agree, and whom too many distances contradict to be honest.
+
+    An honest row contradicts liars only, at most max(f, t) of them; of any other pair both leave, nobody blamed.
+    """
+    round = inspected.challenged.round
+    most = max(round.plan.f, terms_of(round.plan).threshold)
+    rows = [row for row, dealer in enumerate(inspected.dealers) if dealer not in blamed]
+    found = contradictions(squares, rows)
+    counts = Counter(chain.from_iterable(found))
+    surely = {row for row, count in counts.items() if count > most}
+    gone = surely | eliminated((pair for pair in found if not surely & set(pair)), most)
+    faults = [wrapped_fault(round.name(inspected.dealers[row]), counts[row], most) for row in sorted(surely)]
+    return [row for row in rows if row not in gone], list(faults)
 
 
 def _geometry(plan: RoundPlan, squares: Squares, kept: Sequence[int]) -> Geometry:

@@ -177,6 +177,7 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrapped update passes its sketch once in more than a thousand rounds; make the first check miss it."""
     monkeypatch.setattr(server_decide, "bound_fault", lambda *_: None)
     monkeypatch.setattr(server_decide, "claim_fault", lambda *_: None)
+    monkeypatch.setattr(server_decide, "contradictions", lambda *_: [])
 
 
 @pytest.mark.parametrize(("divisor", "trust"), [(2, 1.0), (3, 0.5)])

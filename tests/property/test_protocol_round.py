@@ -56,7 +56,7 @@ def decided():
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(0, 255), min_size=6, max_size=6), st.data())
+@given(st.lists(st.sampled_from([0, 85, 170, 255]), min_size=6, max_size=6), st.data())
 def test_the_opened_sum_is_the_integer_weighted_sum_for_every_subset_and_weight(decided, row, data):
     world, updates, base = decided
     weights = np.array([row], np.uint8)
@@ -181,10 +181,10 @@ def test_coordinate_rules_see_group_means_of_disjoint_groups():
 
 def test_trust_and_quarantine_weigh_the_masked_sum():
     world = World(n=7, t=1)
-    updates, trust = world.updates(), dict.fromkeys(world.names, 1.0) | {"h0": 0.5, "h1": 0.0}
+    updates, trust = world.updates(), dict.fromkeys(world.names, 1.0) | {"h0": 0.6, "h1": 0.0}
     outcome = world.run(Mean(), updates, trust)
     weights = outcome.opened.decided.weights[0]
-    assert weights.tolist() == [128, 0, 255, 255, 255, 255, 255]
+    assert weights.tolist() == [170, 0, 255, 255, 255, 255, 255]
     assert np.abs(outcome.aggregate - mean_of(world, updates, weights)).max() <= 10 * STEP
 
 
