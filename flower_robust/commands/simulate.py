@@ -13,6 +13,7 @@ from typing import Any
 from flower_robust.commands._superlink import SimulationSuperLink
 from flower_robust.commands._watch import Display, watch
 from flower_robust.errors import ConfigurationError
+from flower_robust.masking.kernels import library as kernels
 from flower_robust.trust import load_trust
 
 OPTIONS = {
@@ -59,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     import_module("server.journal").prepare(args.out, args.replace)
     display = Display(config)
     display.start()
+    if config["threshold"]:
+        kernels.share()
     with SimulationSuperLink() as superlink:
         run_id = superlink.submit(app, config, int(config["hospitals"]))
         failure = watch(superlink, run_id, args.out, display)
