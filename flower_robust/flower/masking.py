@@ -79,10 +79,9 @@ class PeerMasking:
             previous=previous,
         )
 
-    def check(self, rule: Rule, expected: int, quorum: int, norm_bound: float) -> None:
-        """Raises ConfigurationError unless a round of `expected`, or of `quorum`, clients can be opened at all."""
-        for n in (expected, quorum):
-            self.terms(expected, n, 1, norm_bound, NO_DIGEST)
+    def check(self, rule: Rule, expected: int, norm_bound: float) -> None:
+        """Raises ConfigurationError unless a round of `expected` clients can be opened at all."""
+        self.terms(expected, expected, 1, norm_bound, NO_DIGEST)
         if not isinstance(rule, Weighting):
             if self.groups < rule.min_rows():
                 required = f"at least {rule.min_rows()}: {rule!r} needs rows, and sees the means of disjoint groups"
@@ -103,13 +102,13 @@ class PeerMasking:
 
 
 def check_masking(
-    masking: PeerMasking, rule: Rule, reference: object, expected: int, quorum: int, norm_bound: float
+    masking: PeerMasking, rule: Rule, reference: object, expected: int, quorum: int | None, norm_bound: float
 ) -> None:
     """Every option of a masked strategy, before the first message. Raises ConfigurationError."""
     if reference is not None:
         required = "None: a masked round has no inner products with the server's own update"
         raise ConfigurationError("reference", reference, required)
-    if quorum < masking.fewest(expected):
+    masking.check(rule, expected, norm_bound)
+    if quorum is not None and quorum < masking.fewest(expected):
         required = f"at least {masking.fewest(expected)}, which a masked round of {expected} needs to be opened"
         raise ConfigurationError("quorum", quorum, required)
-    masking.check(rule, expected, quorum, norm_bound)

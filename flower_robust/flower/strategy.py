@@ -101,6 +101,8 @@ class RobustAggregation(Strategy):
         self.masking = masking
         self.trust, self.reference, self.buffers = trust or BetaTrust(), reference, tuple(buffers)
         self.expected = len(roster) if expected is None else expected
+        if masking is not None:
+            check_masking(masking, rule, reference, self.expected, quorum, norm_bound)
         fewest = max(rule.min_rows(), self.expected // 2 + 1, masking.fewest(self.expected) if masking else 0)
         self.quorum = fewest if quorum is None else quorum
         self.below_quorum, self.wait, self.reply_timeout = below_quorum, wait, reply_timeout
@@ -115,7 +117,6 @@ class RobustAggregation(Strategy):
         if masking is None:
             self._rounds = PlainRounds(roster, rule, norm_bound, self.quorum, self.device)
         else:
-            check_masking(masking, rule, reference, self.expected, self.quorum, norm_bound)
             self._rounds = MaskedRounds(masking, self._attendance, rule, norm_bound, self.quorum)
         self._pending: Pending | None = None
         self._evaluation: Exchange | None = None
