@@ -1,7 +1,8 @@
 """Which drop-outs and liars a masked round survives, by cohort size n and privacy threshold t.
 
 Any t clients learn nothing of another's update, even together with the server. Each pair (drop-outs, liars) is what one
-round survives at once, liars corrected and named; beyond, the round stops and nothing is opened.
+round survives at once, liars corrected and named; beyond, a round stops, unless one liar more coordinates with the
+others: then they choose what is opened (docs/protocol.md, section 8).
 """
 
 import argparse

@@ -3,15 +3,16 @@
 Security of y = x + a·s + e (DESIGN section 3). A block is a ring learning-with-errors sample of degree
 N = 4096 and modulus q ≈ 2^62 under a *uniform* secret; a round gives B samples of one RLWE instance.
 
-- The Homomorphic Encryption Standard (Albrecht et al. 2018, table 1: classical attacks, error σ ≈ 3.2, ternary secret,
-  the weakest secret it lists) allows log2 q up to 109 for 128-bit and 75 for 192-bit security at N = 4096. The 62 bits
-  used here lie 13 bits below the 192-bit row. The margin is spent on three things that the table does not have:
+- The Homomorphic Encryption Standard (Albrecht et al. 2018, classical attacks, error σ ≈ 3.2) allows log2 q up to 109
+  for 128-bit and 75 for 192-bit security at N = 4096 with a ternary secret, the weakest it lists; with a uniform one,
+  as here, 111 and 77 (256-bit: 60). The 62 bits used here lie 13 bits below the ternary 192-bit row. The margin is spent on three things that the table does not have:
 - the error is narrower: centred binomial η = 8, σ = 2, so log2(q/σ) = 61.0 instead of 60.3 for the same q, which is
   less than one bit of modulus against a margin of 47 bits to the 128-bit row;
 - the opened Σ w_i·s_i and Σ w_i·e_i are hints. The secret is uniform, so Σ w_i·s_i is uniform and independent of any
   single s_i as long as one other honest client is in the sum. The noise of the sum is seen by nobody alone (x_i are
-  unknown), but if all x_i were known it would be a hint on e_i: hint-RLWE reduces to RLWE of σ/√2 (Kim et al. 2023,
-  theorem 1), another half bit;
+  unknown), but if all x_i were known it would be a hint on e_i. With weights of 1, 2 or 3 units it leaves a deviation
+  of at least 2/√13 on its grid, up to 1.9 bits. Kim et al. 2023 reduce hint-RLWE to RLWE for noise wider than this,
+  so the step is heuristic (docs/protocol.md, section 6.1);
 - B grows with the model. The table assumes as many samples as the attack wants, so this costs nothing.
 
 No lattice estimator was run for this table; the row of the standard is the source. Nobody outside the project has

@@ -1,5 +1,6 @@
 """Attacks found by reading the masked round as its enemy: each worked, or works where its defence is taken away."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from flower_robust.errors import (
     NormBoundExceeded,
     RoundAborted,
     SumOutOfRange,
+    WrongShare,
 )
 from flower_robust.masking import ring
 from flower_robust.masking.fixed_point import sign_bits
@@ -24,12 +26,13 @@ from flower_robust.masking.public import PublicElements
 from flower_robust.protocol import client_unmask, server_challenge, server_decide, server_inspect, server_open
 from flower_robust.protocol.audit import auditor
 from flower_robust.protocol.client import MaskedClient
+from flower_robust.protocol.replies import SketchReply
 from flower_robust.protocol.server_states import Opened
 from flower_robust.protocol.shown import decision_digest
 from flower_robust.protocol.sizes import terms_of
 from flower_robust.types import Digest
 from tests.attack.test_protocol_server import N, Stage, weights_of
-from tests.protocol_liars import resubmitted
+from tests.protocol_liars import answered, resubmitted
 from tests.protocol_world import SERVER, World
 
 
@@ -240,3 +243,29 @@ def test_a_decision_on_another_challenge_than_a_client_was_shown_convicts_the_se
         verify_shown(SERVER.public_key, step, stage.plan.digest, Digest(evidence[:32]), evidence[32:])
     assert announced[32:64] == decision_digest(Digest(announced[:32]), decided.weights) and announced[:32] != own[:32]
     after.client(1).submit(after.offer.encode(), stage.world.updates()["h1"])
+
+
+class Coordinated(MaskedClient):
+    """Clients 6, 7 and 8 add a polynomial of degree 2t = 4 that vanishes at clients 0 to 3: D_01 grows by 10^16."""
+
+    def answer_challenge(self, message):
+        sent = super().answer_challenge(message)
+        old = SketchReply.decode(sent, len(self.state.accepted), len(self.state.dealt.plan.cohort))
+        me, geometry = self.state.dealt.position, np.array(old.geometry)
+        for p, q in enumerate(PARAMETERS.primes):
+            there = math.prod(me + 1 - (h + 1) for h in range(4))
+            at_zero = math.prod(-(h + 1) for h in range(4))
+            geometry[p, 0] = (int(geometry[p, 0]) + 10**16 * there * pow(at_zero, -1, q)) % q
+        return answered(self, sent, len(self.state.accepted), geometry=geometry)
+
+
+def test_one_liar_more_than_decoding_corrects_can_frame_honest_clients_if_they_coordinate():
+    """n = 9, t = 2 corrects two. Three that agree look like the majority: the limit that docs/protocol.md states."""
+    honest = World(n=9, t=2).run(Mean())
+    outcome = World(n=9, t=2, make=dict.fromkeys((6, 7, 8), Coordinated)).run(Mean())
+    assert {(fault.culprit, type(fault)) for fault in outcome.faults} == {("h4", WrongShare), ("h5", WrongShare)}
+    two = World(n=9, t=2, make=dict.fromkeys((6, 7), Coordinated)).run(Mean())
+    assert {(fault.culprit, type(fault)) for fault in two.faults} == {("h6", WrongShare), ("h7", WrongShare)}
+    moved, kept = (float(o.decision.geometry.squared_distances[0, 1]) for o in (outcome, honest))
+    unit = 1 / (float(PARAMETERS.gain) * PARAMETERS.m * PARAMETERS.unit_norm**2)
+    assert moved - kept == pytest.approx(10**16 * unit, rel=1e-6)
