@@ -76,7 +76,7 @@ class Stage:
     def request(self, weights: np.ndarray, server: Identity = SERVER, attestations=None, echoes=None) -> bytes:
         """An unmask request with these weights, signed."""
         attested = {j: r.attestation for j, r in self.replies.items()} if attestations is None else attestations
-        shown = self.challenged.common.shown
+        shown = self.challenged.shown
         return Unmask.sign(server, self.plan.digest, shown, weights, attested, echoes or {}).encode()
 
     def client(self, position: int = 0):
@@ -262,7 +262,7 @@ def test_default_rounds_detect_two_decisions_with_both_signatures():
         after.client(0).submit(after.offer.encode(), stage.world.updates()["h0"])
     kept, announced = caught.value.evidence
     assert kept[:32] != announced[:32]
-    assert decision_digest(stage.challenged.common.shown, weights_of(0, *[255] * (N - 1))) == kept[:32]
+    assert decision_digest(stage.challenged.shown, weights_of(0, *[255] * (N - 1))) == kept[:32]
     after.client(1).submit(after.offer.encode(), stage.world.updates()["h1"])
 
 
