@@ -1,7 +1,8 @@
 """The mod's phases of a masked round: one function per phase, and what the client remembers between messages.
 
 The memory lies in `Context.state`, is popped before a phase begins and written again once it has answered. A phase that
-refuses leaves nothing but the run key: this round is over for the client, and no secret is used twice.
+refuses leaves the run key and how the round ended: it is over for the client, no secret is used twice, and a server
+cannot make a client forget what it signed by sending it nonsense.
 """
 
 import os
@@ -135,6 +136,7 @@ def submission(site: Site, context: Context, offer: Offer, row: Row) -> RecordDi
         state, message, y = submit(offer, site.roster, site.identity, memory.run_key, row, os.urandom(32), kept)
         uploads.save(y, digest := _upload_digest(state.dealt))
     except RobustError as refusal:
+        Memory(memory.run_key, before, memory.y).put(context)
         return _refused(TRAIN, refusal)
     Memory(memory.run_key, state, digest, before, memory.y).put(context)
     return RecordDict({ENVELOPE: ConfigRecord({"phase": TRAIN, PAYLOAD: message})})
@@ -143,12 +145,14 @@ def submission(site: Site, context: Context, offer: Offer, row: Row) -> RecordDi
 def answer(phase: str, site: Site, message: Message, context: Context) -> RecordDict:
     """The reply of one later phase; a refusal where the server broke the protocol."""
     payload = field(envelope_of(message.content), PAYLOAD, bytes)
+    memory = Memory.pop(context)
     try:
-        memory = Memory.pop(context)
         if memory is None or memory.state is None:
             raise FaultyServer(phase, "a request out of turn", "a submission of this client before it")
         after, fields = PHASES[phase](site, memory, payload)
     except RobustError as refusal:
+        if memory is not None and memory.state is not None:
+            replace(memory, state=finish(memory.state)).put(context)
         return _refused(phase, refusal)
     after.put(context)
     return RecordDict({ENVELOPE: ConfigRecord({"phase": phase, **fields})})

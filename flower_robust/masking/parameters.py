@@ -5,7 +5,8 @@ N = 4096 and modulus q ≈ 2^62 under a *uniform* secret; a round gives B sample
 
 - The Homomorphic Encryption Standard (Albrecht et al. 2018, classical attacks, error σ ≈ 3.2) allows log2 q up to 109
   for 128-bit and 75 for 192-bit security at N = 4096 with a ternary secret, the weakest it lists; with a uniform one,
-  as here, 111 and 77 (256-bit: 60). The 62 bits used here lie 13 bits below the ternary 192-bit row. The margin is spent on three things that the table does not have:
+  as here, 111 and 77 (256-bit: 60). The 62 bits used here lie 13 bits below the ternary 192-bit row. The margin is
+  spent on three things that the table does not have:
 - the error is narrower: centred binomial η = 8, σ = 2, so log2(q/σ) = 61.0 instead of 60.3 for the same q, which is
   less than one bit of modulus against a margin of 47 bits to the 128-bit row;
 - the opened Σ w_i·s_i and Σ w_i·e_i are hints. The secret is uniform, so Σ w_i·s_i is uniform and independent of any
