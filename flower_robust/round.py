@@ -13,8 +13,8 @@ from flower_robust.aggregation import Rule
 from flower_robust.commitments import Arrays, Identity, Roster
 from flower_robust.errors import ClientFault, NoReply, QuorumNotReached
 from flower_robust.protocol.decide import Decision, decide_rows, with_faults
-from flower_robust.protocol.plain import check_layout, clip_update, commit_update, verify_update
 from flower_robust.protocol.masked_round import run_masked_round as run_masked_round
+from flower_robust.protocol.plain import check_layout, clip_update, commit_update, verify_update
 from flower_robust.protocol.plan import RoundPlan as RoundPlan
 from flower_robust.protocol.report import RoundReport
 from flower_robust.trust import BetaTrust, TrustState
