@@ -19,7 +19,7 @@ from flower_robust.protocol.client import MaskedClient
 from flower_robust.protocol.masked_round import exchange_keys
 from flower_robust.protocol.plan import RoundPlan
 from flower_robust.protocol.server_decide import measure, weigh
-from flower_robust.protocol.server_states import ServerRound
+from flower_robust.protocol.server_states import Challenged, Decided, ServerRound
 from flower_robust.protocol.shown import Offer
 from flower_robust.protocol.terms import MaskingTerms
 
@@ -52,6 +52,18 @@ class Party:
             return 0
         tracemalloc.reset_peak()
         return tracemalloc.get_traced_memory()[0]
+
+
+@dataclass
+class Wire:
+    """Bytes of all clients together."""
+
+    received: int = 0
+    sent: int = 0
+
+    def count(self, question: bytes, answer: bytes) -> None:
+        """One exchange with one client."""
+        self.received, self.sent = self.received + len(question), self.sent + len(answer)
 
 
 @dataclass(frozen=True)
@@ -122,53 +134,70 @@ def masked_round(federation: Federation, number: int, *, weigh_memory: bool = Fa
 
 
 def _round(federation: Federation, number: int, client: Party, server: Party) -> Costs:
-    plan, names, n = federation.plan(number), federation.roster.names, federation.n
+    plan, n = federation.plan(number), federation.n
     round = ServerRound(plan, federation.roster, federation.keys, federation.server)
-    offer = Offer(plan, federation.keys).encode()
-    sent, received = 0, n * len(offer)
-    submissions = {}
-    for i, name in enumerate(names):
-        update, member = federation.update(i), federation.clients[name]
-        with client.at("submit"):
-            message = member.submit(offer, update)
-        sent += len(message)
-        with server.at("verify submissions"):
-            submissions[i] = server_challenge.verify_submission(round, name, message)
-        member._y = submissions[i].upload
-    with server.at("challenge"):
-        challenged = server_challenge.issue_challenge(round, submissions)
-    replies, held = {}, sent
-    for i, name in enumerate(names):
-        with server.at("show challenge"):
-            question = server_challenge.challenge_for(challenged, i)
-        with client.at("sketch shares"):
-            answer = federation.clients[name].answer_challenge(question)
-        sent, received = sent + len(answer), received + len(question)
-        with server.at("verify sketch shares"):
-            replies[i] = server_inspect.verify_sketch_reply(challenged, name, answer)
-    with server.at("decode and decide"):
-        measured = measure(server_inspect.inspect(challenged, replies), bytes(32))
-        decided, _ = weigh(measured, federation.rule, dict.fromkeys(names, 1.0))
-        request = server_open.unmask_request(decided)
-    shares = {}
-    for i, name in enumerate(names):
-        with client.at("unmask"):
-            answer = federation.clients[name].unmask(request)
-        sent, received = sent + len(answer), received + len(request)
-        with server.at("verify shares"):
-            shares[i] = server_open.verify_unmask_reply(decided, name, answer)
-    with server.at("open"):
-        server_open.open_sum(decided, shares, bytes(32))
+    wire = Wire()
+    challenged = _submitted(federation, round, client, server, wire)
+    held = wire.sent
+    decided = _decided(federation, challenged, client, server, wire)
+    _unmasked(federation, decided, client, server, wire)
     return Costs(
         n,
         federation.d,
         client.seconds / n,
         server.seconds,
-        sent // n,
-        received // n,
+        wire.sent // n,
+        wire.received // n,
         client.peak,
         server.peak,
         held,
         {step: seconds / n for step, seconds in client.steps.items()},
         server.steps,
     )
+
+
+def _submitted(federation: Federation, round: ServerRound, client: Party, server: Party, wire: Wire) -> Challenged:
+    """Steps 1 and 2."""
+    offer = Offer(round.plan, federation.keys).encode()
+    submissions = {}
+    for i, (name, member) in enumerate(federation.clients.items()):
+        update = federation.update(i)
+        with client.at("submit"):
+            message = member.submit(offer, update)
+        wire.count(offer, message)
+        with server.at("verify submissions"):
+            submissions[i] = server_challenge.verify_submission(round, name, message)
+        member._y = submissions[i].upload
+    with server.at("challenge"):
+        return server_challenge.issue_challenge(round, submissions)
+
+
+def _decided(federation: Federation, challenged: Challenged, client: Party, server: Party, wire: Wire) -> Decided:
+    """Steps 3 and 4."""
+    replies = {}
+    for i, (name, member) in enumerate(federation.clients.items()):
+        with server.at("show challenge"):
+            question = server_challenge.challenge_for(challenged, i)
+        with client.at("sketch shares"):
+            answer = member.answer_challenge(question)
+        wire.count(question, answer)
+        with server.at("verify sketch shares"):
+            replies[i] = server_inspect.verify_sketch_reply(challenged, name, answer)
+    with server.at("decode and decide"):
+        measured = measure(server_inspect.inspect(challenged, replies), bytes(32))
+        return weigh(measured, federation.rule, dict.fromkeys(federation.roster.names, 1.0))[0]
+
+
+def _unmasked(federation: Federation, decided: Decided, client: Party, server: Party, wire: Wire) -> None:
+    """Steps 5 and 6."""
+    shares = {}
+    with server.at("ask"):
+        request = server_open.unmask_request(decided)
+    for i, (name, member) in enumerate(federation.clients.items()):
+        with client.at("unmask"):
+            answer = member.unmask(request)
+        wire.count(request, answer)
+        with server.at("verify shares"):
+            shares[i] = server_open.verify_unmask_reply(decided, name, answer)
+    with server.at("open"):
+        server_open.open_sum(decided, shares, bytes(32))
