@@ -18,6 +18,6 @@ def test_the_wrapped_stock_app_runs_in_simulation(tmp_path):
     with Loopback(tmp_path / "flower", simulation=True) as flower:
         status, log = flower.run(app, 120, nodes=3, roster=str(tmp_path / "roster.json"), keys=str(tmp_path))
     assert status == "finished:completed", log + flower.logs()
-    assert "Robust aggregation: GeometricMedian(f=1)" in log
+    assert "Robust aggregation: GeometricMedian(f=1)" in log and "PeerMasking(threshold=1" in log
     assert "train_loss" in log
     assert "eval_acc" in log
