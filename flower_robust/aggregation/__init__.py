@@ -3,6 +3,7 @@
 from flower_robust.aggregation.bucketing import Bucketing
 from flower_robust.aggregation.bulyan import Bulyan
 from flower_robust.aggregation.clipping import AdaptiveClipping, CenteredClipping, NormClipping
+from flower_robust.aggregation.company import CompanyFilter, company, default_rule
 from flower_robust.aggregation.coordinate import MeanAroundMedian, Median, TrimmedMean
 from flower_robust.aggregation.diameter import GreedyMinimumDiameter, MinimumDiameter
 from flower_robust.aggregation.elimination import ComparativeElimination
@@ -25,6 +26,7 @@ __all__ = [
     "Bucketing",
     "Bulyan",
     "CenteredClipping",
+    "CompanyFilter",
     "ComparativeElimination",
     "FoolsGold",
     "GeometricMedian",
@@ -46,6 +48,8 @@ __all__ = [
     "Spectral",
     "TrimmedMean",
     "Weighting",
+    "company",
+    "default_rule",
     "rule_from_text",
     "weighted_sum",
 ]

@@ -7,6 +7,7 @@ from functools import reduce
 from flower_robust.aggregation.bucketing import Bucketing
 from flower_robust.aggregation.bulyan import Bulyan
 from flower_robust.aggregation.clipping import AdaptiveClipping, CenteredClipping, NormClipping
+from flower_robust.aggregation.company import CompanyFilter
 from flower_robust.aggregation.coordinate import MeanAroundMedian, Median, TrimmedMean
 from flower_robust.aggregation.diameter import GreedyMinimumDiameter, MinimumDiameter
 from flower_robust.aggregation.elimination import ComparativeElimination
@@ -30,6 +31,7 @@ RULES: dict[str, type[Rule]] = {
     "centeredclipping": CenteredClipping,
     "normclipping": NormClipping,
     "adaptiveclipping": AdaptiveClipping,
+    "companyfilter": CompanyFilter,
     "comparativeelimination": ComparativeElimination,
     "spectral": Spectral,
     "foolsgold": FoolsGold,
@@ -44,6 +46,7 @@ RULES: dict[str, type[Rule]] = {
 """Every rule and pre-aggregation, by its class name in lower case."""
 
 ALIASES = {
+    "default": "companyfilter",
     "fedavg": "mean",
     "mda": "minimumdiameter",
     "rfa": "geometricmedian",

@@ -1,10 +1,12 @@
-"""Measure what this package costs, beside what it is compared with: `bench masking`."""
+"""Measure this package beside what it is compared with: `bench masking`, `bench robustness`."""
 
 import argparse
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 
+from flower_robust.commands._robustness import add_robustness
 from flower_robust.errors import ConfigurationError
 
 CHECKOUT = Path(__file__).parents[2]
@@ -18,15 +20,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     masking.add_argument("--parameters", type=float, default=1e6, metavar="d")
     masking.add_argument("--repeats", type=int, default=3, help="rounds of each, taken in turn; the fastest counts")
     masking.add_argument("--json", type=Path, default=None, metavar="FILE")
+    add_robustness(
+        subjects.add_parser("robustness", help="rules, attacks and trust in a grid of simulated federations")
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the comparison and write it to --json."""
-    if args.clients < 5 or args.parameters < 1 or args.repeats < 1:
-        raise ConfigurationError("bench", "too few clients, parameters or repeats", "5, 1 and 1 at least")
-    if not (CHECKOUT / "benchmarks" / "masking").is_dir():
+    """Print the comparison; `masking` writes it to --json, `robustness` to --out."""
+    if not (CHECKOUT / "benchmarks" / args.subject).is_dir():
         raise ConfigurationError("bench", "an installation without benchmarks", "a checkout of the repository")
     sys.path.insert(0, str(CHECKOUT))
+    if args.subject == "robustness":
+        return int(import_module("benchmarks.robustness.command").bench(args))
+    if args.clients < 5 or args.parameters < 1 or args.repeats < 1:
+        raise ConfigurationError("bench", "too few clients, parameters or repeats", "5, 1 and 1 at least")
     from benchmarks.masking.compare import compare
 
     found = compare(args.clients, int(args.parameters), args.repeats)

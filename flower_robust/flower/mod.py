@@ -8,6 +8,7 @@ from flwr.clientapp.typing import ClientAppCallable, Mod
 from flower_robust.errors import ConfigurationError
 from flower_robust.flower.enrol import claim
 from flower_robust.flower.envelope import ENROL, ENVELOPE, KEY, LATER, PAYLOAD, TRAIN, envelope_of, field
+from flower_robust.flower.momentum import check_momentum, smoothed
 from flower_robust.flower.plain_train import plain_train
 from flower_robust.flower.site import IdentitySource, RosterSource, Site
 
@@ -17,6 +18,7 @@ def robust_mod(
     roster: RosterSource = None,
     *,
     threshold: int = 0,
+    momentum: float = 0.0,
     audit_folder: str | Path | None = None,
 ) -> Mod:
     """A Flower mod that proves who this client is and sends bounded updates, signed or masked, instead of weights.
@@ -26,8 +28,9 @@ def robust_mod(
     `identity` is an Identity, a function of the Context, or None: then `node_config["identity"]` is the path of an
     identity file (`flower-supernode --node-config 'identity="/path"'`). `roster`: likewise, `node_config["roster"]`; a
     server that holds another one is refused, and masked rounds need one. `threshold`: the smallest privacy threshold t
-    that this site accepts; from 1 on, the server cannot have an update unmasked. `audit_folder`: where masked updates
-    lie until the next round's audit of the server. `node_config` may set both, as "threshold" and "audit-folder".
+    that this site accepts; from 1 on, the server cannot have an update unmasked. `momentum`: 0.9 sends the mean of this
+    client's recent updates, which tells honest clients from malicious ones (docs/robustness.md). `audit_folder`: where
+    masked updates lie until the next round's audit of the server. `node_config` may set "threshold" and "audit-folder".
     Messages without the protocol's record pass through untouched.
 
     Raises ConfigurationError where identity or roster do not fit, FaultyServer on a plan that does not ask this client,
@@ -35,6 +38,8 @@ def robust_mod(
     server then sees an error from this client. A client that distrusts the server of a masked round answers with a
     refusal, which says why.
     """
+
+    check_momentum(momentum)
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         if not message.has_content() or ENVELOPE not in message.content.config_records:
@@ -44,6 +49,10 @@ def robust_mod(
         phase = field(envelope, "phase", str)
         if phase == ENROL:
             return _enrolled(message, context, site)
+        if phase == TRAIN and momentum:
+            call_next = smoothed(
+                call_next, momentum, field(envelope, "arrays", str), field(envelope, "buffers", list[str])
+            )
         if phase == TRAIN and PAYLOAD not in envelope:
             site.refuse_unmasked()
             return plain_train(message, context, call_next, site.identity)

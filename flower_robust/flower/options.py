@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from flower_robust.aggregation import Rule, default_rule
 from flower_robust.commitments import Roster
 from flower_robust.errors import ConfigurationError
 from flower_robust.protocol.plan import RoundPlan, RuleBound
@@ -27,6 +28,24 @@ def check_quorum(rule: RuleBound, roster: Roster, norm_bound: float, expected: i
         model_digest=Digest(bytes(32)),
         quorum=quorum,
     )
+
+
+def chosen_rule(rule: Rule | None, f: int | None, expected: int) -> Rule:
+    """The rule that was given, or the default rule at f: max(1, expected // 5) where f is not given either.
+
+    Raises ConfigurationError where both are given, or f is not below half of the expected clients.
+    """
+    if rule is not None and f is not None:
+        raise ConfigurationError("f", f, f"no f beside a rule, which has its own: {rule!r}")
+    if rule is not None:
+        return rule
+    most = max(0, (expected - 1) // 2)
+    chosen = min(max(1, expected // 5), most) if f is None else f
+    if isinstance(chosen, bool) or not isinstance(chosen, int) or not 0 <= chosen <= most:
+        raise ConfigurationError(
+            "f", f, f"a whole number from 0 to {most}, less than half of {expected} expected clients"
+        )
+    return default_rule(chosen)
 
 
 def check_waiting(below_quorum: str, wait: float, reply_timeout: float) -> None:

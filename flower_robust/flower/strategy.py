@@ -30,7 +30,7 @@ from flower_robust.flower.exchange import Exchange, marked
 from flower_robust.flower.journal import Journal, empty_report
 from flower_robust.flower.masked_round import MaskedRound, MaskedRounds
 from flower_robust.flower.masking import PeerMasking, check_masking
-from flower_robust.flower.options import check_quorum, check_waiting, chosen_device, restored_trust
+from flower_robust.flower.options import check_quorum, check_waiting, chosen_device, chosen_rule, restored_trust
 from flower_robust.flower.plain_round import PlainRound, PlainRounds
 from flower_robust.flower.records import BUFFERS, Layout, read_arrays, restored, write_arrays
 from flower_robust.protocol.decide import fault_evidence
@@ -61,7 +61,9 @@ class RobustAggregation(Strategy):
 
     `strategy`: FedAvg, FedProx, FedAvgM, FedAdam or another that sends one model and averages replies; it samples and
     configures, and receives ONE reply, its metrics weighted by the roster's declared rows. `rule`: from
-    `flower_robust.aggregation`. `roster`: who may take part. `norm_bound`: C, the longest L2 norm of an update.
+    `flower_robust.aggregation`; without one, `default_rule(f)` for at most `f` malicious clients, a fifth of the
+    expected ones where `f` is not given (docs/robustness.md says why). `roster`: who may take part.
+    `norm_bound`: C, the longest L2 norm of an update.
     `masking`: None shows the server every update; PeerMasking(threshold=t) shows it one weighted sum of them.
     `trust`: how evidence becomes reputation. `reference(round, arrays)`: the server's own update, for ReferenceTrust.
     `buffers`: name patterns of float arrays that are no parameters; they and all integer arrays stay out of norm and
@@ -81,7 +83,8 @@ class RobustAggregation(Strategy):
         self,
         strategy: Strategy,
         *,
-        rule: Rule,
+        rule: Rule | None = None,
+        f: int | None = None,
         roster: Roster,
         norm_bound: float,
         masking: PeerMasking | None = None,
@@ -97,6 +100,7 @@ class RobustAggregation(Strategy):
         on_round: Callable[[RoundReport], None] | None = None,
         device: str | torch.device | None = None,
     ) -> None:
+        rule = chosen_rule(rule, f, len(roster) if expected is None else expected)
         self.strategy, self.rule, self.roster, self.norm_bound = strategy, rule, roster, norm_bound
         self.masking = masking
         self.trust, self.reference, self.buffers = trust or BetaTrust(), reference, tuple(buffers)

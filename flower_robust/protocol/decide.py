@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from flower_robust.aggregation import Geometry, Rule, Weighting, weighted_sum
+from flower_robust.aggregation import Geometry, Rule, Weighting, company, weighted_sum
 from flower_robust.errors import Certainty, ClientFault
 from flower_robust.trust import Evidence
 
@@ -45,7 +45,8 @@ def decide(geometry: Geometry, rule: Weighting, names: Sequence[str], trust: Seq
     rule_weights[voters] = rule.weights(geometry.subset(voters))
     weights = _trusted(rule_weights, factors)
     distances = distances_to_sum(geometry, weights)
-    return Decision(tuple(names), geometry, rule_weights, weights, _evidence(names, rule_weights, distances, geometry))
+    evidence = _evidence(names, rule_weights, distances, geometry, rule.f)
+    return Decision(tuple(names), geometry, rule_weights, weights, evidence)
 
 
 def decide_rows(
@@ -64,7 +65,7 @@ def decide_rows(
     voters = _voters(torch.tensor(trust, dtype=torch.float64), rule)
     aggregate = rule(rows if len(voters) == len(rows) else rows[voters])
     distances = torch.stack([torch.linalg.vector_norm(row - aggregate, dtype=torch.float64) for row in rows]).cpu()
-    return aggregate, Decision(tuple(names), geometry, None, None, _evidence(names, None, distances, geometry))
+    return aggregate, Decision(tuple(names), geometry, None, None, _evidence(names, None, distances, geometry, rule.f))
 
 
 def fault_evidence(faults: Iterable[ClientFault], known: Iterable[str]) -> list[Evidence]:
@@ -126,8 +127,9 @@ def _trusted(rule_weights: Tensor, trust: Tensor) -> Tensor:
 
 
 def _evidence(
-    names: Sequence[str], weights: Tensor | None, distances: Tensor, geometry: Geometry
+    names: Sequence[str], weights: Tensor | None, distances: Tensor, geometry: Geometry, f: int
 ) -> tuple[Evidence, ...]:
     given = [None] * len(names) if weights is None else weights.tolist()
-    rows = zip(names, given, distances.tolist(), cosines_to_others(geometry).tolist(), strict=True)
-    return tuple(Evidence(name, weight=w, distance=d, cosine=c) for name, w, d, c in rows)
+    seen = (distances.tolist(), cosines_to_others(geometry).tolist(), company(geometry, f).tolist())
+    rows = zip(names, given, *seen, strict=True)
+    return tuple(Evidence(name, weight=w, distance=d, cosine=c, company=m) for name, w, d, c, m in rows)

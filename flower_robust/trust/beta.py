@@ -25,8 +25,8 @@ SILENCE = 0.1
 class BetaTrust:
     """How evidence becomes reputation.
 
-        s      = FAR_SHARE * far + (1 - FAR_SHARE) * ramp(lean, 0.4, 1)       this round's suspicion, 0..1
-        alpha' = memory^v * alpha + v * (1 - s)                               v: the round's strength
+        s      = max(company, FAR_SHARE * far + (1 - FAR_SHARE) * ramp(lean, 0.4, 1))     this round's suspicion, 0..1
+        alpha' = memory^v * alpha + v * (1 - s)                  v: the round's strength, and at least company / 2
         beta'  = memory^v * beta  + v * s * severity
 
     Trust is lost faster than it is gained (severity > 1): who attacks every other round loses. Quarantine starts below
@@ -104,7 +104,8 @@ class BetaTrust:
     def _observed(self, old: Reputation, signal: Signal, v: float) -> Reputation:
         against = PERSISTENCE * old.against + v * signal.against
         new = replace(old, against=against, heard=PERSISTENCE * old.heard + v)
-        s = FAR_SHARE * signal.far + (1 - FAR_SHARE) * ramp(new.lean, 0.4, 1.0)
+        s = max(signal.company, FAR_SHARE * signal.far + (1 - FAR_SHARE) * ramp(new.lean, 0.4, 1.0))
+        v = max(v, signal.company / 2)
         kept = self.memory**v
         return replace(new, alpha=kept * old.alpha + v * (1 - s), beta=kept * old.beta + v * s * self.severity)
 

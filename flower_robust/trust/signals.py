@@ -20,11 +20,12 @@ class Signal:
 
     `far` in [0, 1]: its distance to the aggregate, from 0 (1.5 times the median distance) to 1 (3 times);
     `against` in [0, 1.2]: how much less than 0.2 and than the median cosine its cosine to the others' centre is.
-    Agreement counts 0, not less: nobody saves it up for a later attack.
+    Agreement counts 0, not less: nobody saves it up for a later attack. `company` in [0, 1]: the evidence's own.
     """
 
     far: float
     against: float
+    company: float = 0.0
 
 
 def signals(evidences: Sequence[Evidence]) -> tuple[float, dict[str, Signal]]:
@@ -32,8 +33,9 @@ def signals(evidences: Sequence[Evidence]) -> tuple[float, dict[str, Signal]]:
 
         strength = ramp(median cosine, 0, 0.3)
 
-    Two signals, because each is blind to what the other sees: distance misses a quiet inner-product attack
-    (epsilon 0.5), the cosine misses a scaled update.
+    Three signals, because each is blind to what the others see: distance misses a quiet inner-product attack
+    (epsilon 0.5), the cosine misses a scaled update, and both miss liars among heterogeneous hospitals, whom company
+    finds as soon as there are two.
     """
     accepted = [evidence for evidence in evidences if evidence.participated]
     if not accepted:
@@ -54,4 +56,4 @@ def ramp(value: float, low: float, high: float) -> float:
 def _signal(evidence: Evidence, usual_distance: float, usual_cosine: float) -> Signal:
     distance, cosine = evidence.distance or 0.0, evidence.cosine or 0.0
     far = ramp(distance, 1.5 * usual_distance, 3 * usual_distance)
-    return Signal(far, max(0.0, min(usual_cosine, 0.2) - cosine))
+    return Signal(far, max(0.0, min(usual_cosine, 0.2) - cosine), evidence.company or 0.0)

@@ -20,6 +20,7 @@ ABSOLUTE = {"centeredclipping", "normclipping"}
 ORIGIN = FROM_ZERO | {"comparativeelimination", "companyfilter", "foolsgold", "referencetrust"}
 """Rules that see where zero is."""
 NO_DEFENCE = {
+    "companyfilter",
     "mean",
     "foolsgold",
     "bucketing",

@@ -1,0 +1,118 @@
+"""The defences of the bench: the rule with its client settings and its trust, ours and the peers'."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmarks.robustness.cells import NORM_BOUNDS, Setting
+from benchmarks.robustness.peers import PEERS, independent
+from benchmarks.robustness.threats import SKETCH_BIAS, SKETCH_NOISE
+from flower_robust.aggregation import (
+    AdaptiveClipping,
+    GeometricMedian,
+    Geometry,
+    Mean,
+    NearestNeighborMixing,
+    ReferenceTrust,
+    Rule,
+    Weighting,
+    default_rule,
+    weighted_sum,
+)
+from flower_robust.protocol.decide import decide, decide_rows
+from flower_robust.trust import BetaTrust, TrustState
+
+MOMENTUM = 0.9
+Aggregator = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Defence:
+    """rule: from f to a rule, or to a peer's function of rows; by_rows: weighted by each participant's row count.
+
+    momentum: the clients' ; bounded: whether updates are clipped to the setting's norm bound C.
+    """
+
+    name: str
+    rule: Callable[[int], Rule | Aggregator]
+    momentum: float = MOMENTUM
+    bounded: bool = True
+    trust: BetaTrust | None = None
+    reference: bool = False
+    by_rows: bool = False
+
+
+class Defender:
+    """One cell's defence in action: its rule at f, and its trust from round to round."""
+
+    def __init__(self, defence: Defence, setting: Setting, sizes: Sequence[int]) -> None:
+        self.defence = defence
+        self.norm_bound = NORM_BOUNDS[setting.dataset, setting.model] if defence.bounded else float("inf")
+        self.rule = defence.rule(setting.f)
+        self.names = [str(i) for i in range(setting.n)]
+        self.state = defence.trust.init(self.names) if defence.trust else TrustState()
+        self.quarantined = [0] * setting.n
+        self.sizes = torch.tensor(sizes, dtype=torch.float64)
+
+    def preview(self, rows: Tensor, reference: Tensor) -> Tensor:
+        """The aggregate of rows Float[n, d] if they were sent; nothing changes."""
+        if not isinstance(self.rule, Rule):
+            return independent(self.rule)(rows)
+        return self._decided(rows, reference, 0, torch.Generator())[0]
+
+    def aggregate(self, rows: Tensor, reference: Tensor, biased: int, generator: torch.Generator) -> Tensor:
+        """The round's aggregate Float[d]; trust is updated. biased: how many last rows bias their sketches."""
+        aggregate, evidence = self._decided(rows, reference, biased, generator)
+        if self.defence.trust:
+            self.state = self.defence.trust.update(self.state, evidence)
+            for i, name in enumerate(self.names):
+                self.quarantined[i] += self.state[name].quarantined
+        return aggregate
+
+    def trust_means(self) -> list[float]:
+        """Everybody's trust after the last round."""
+        return [round(self.state[name].mean, 4) for name in self.names] if self.defence.trust else []
+
+    def _decided(self, rows: Tensor, reference: Tensor, biased: int, generator: torch.Generator):
+        if self.defence.by_rows:
+            return weighted_sum(self.sizes / self.sizes.sum(), rows), ()
+        if not isinstance(self.rule, Rule):
+            return self.rule(rows), ()
+        trust = self.defence.trust.weights(self.state, self.names) if self.defence.trust else [1.0] * len(rows)
+        server_side = reference if self.defence.reference else None
+        if biased and isinstance(self.rule, Weighting):
+            geometry = sketched(Geometry.of(rows, server_side), biased, generator)
+            decision = decide(geometry, self.rule, self.names, trust)
+            return weighted_sum(decision.weights, rows), decision.evidence
+        aggregate, decision = decide_rows(rows, self.rule, self.names, trust, server_side)
+        return aggregate, decision.evidence
+
+
+def sketched(geometry: Geometry, biased: int, generator: torch.Generator) -> Geometry:
+    """The geometry as sketches show it when the last `biased` rows are crafted to look as close as a sketch allows."""
+    n = geometry.n
+    factor = 1 + SKETCH_NOISE * torch.randn(n, n, generator=generator, dtype=torch.float64)
+    factor[:, n - biased :] = factor[n - biased :, :] = 1 - SKETCH_BIAS
+    factor = torch.triu(factor, diagonal=1)
+    factor = factor + factor.T
+    norms = 1 + SKETCH_NOISE * torch.randn(n, generator=generator, dtype=torch.float64)
+    norms[n - biased :] = 1 - SKETCH_BIAS
+    return Geometry(geometry.squared_distances * factor, geometry.squared_norms * norms, geometry.reference)
+
+
+_OURS = (
+    Defence("fedavg", lambda f: Mean(), momentum=0.0, bounded=False, by_rows=True),
+    Defence("mean", lambda f: Mean()),
+    Defence("default", default_rule, trust=BetaTrust()),
+    Defence("default without trust", default_rule),
+    Defence("default without momentum", default_rule, momentum=0.0, trust=BetaTrust()),
+    Defence("arc >> default", lambda f: AdaptiveClipping(f) >> default_rule(f), trust=BetaTrust()),
+    Defence("nnm >> geometric median", lambda f: NearestNeighborMixing(f) >> GeometricMedian(f), trust=BetaTrust()),
+    Defence("reference", lambda f: ReferenceTrust(), reference=True),
+    Defence("reference with trust", lambda f: ReferenceTrust(), trust=BetaTrust(), reference=True),
+)
+
+DEFENCES: dict[str, Defence] = {defence.name: defence for defence in _OURS}
+DEFENCES |= {name: Defence(name, rule) for name, rule in PEERS.items()}

@@ -1,0 +1,26 @@
+"""The grids that the documentation quotes."""
+
+from benchmarks.robustness.cells import Setting
+from benchmarks.robustness.peers import PEERS
+from benchmarks.robustness.threats import THREATS
+
+SKEWS = ("iid", "dirichlet-0.5", "dirichlet-0.1")
+MAIN = tuple(
+    Setting(dataset, model, skew, 10, f)
+    for dataset, model in (("digits", "mlp"), ("breast-cancer", "logistic"))
+    for f in (2, 4)
+    for skew in SKEWS
+)
+CORNER = (Setting("digits", "mlp", "sorted", 17, 4), Setting("digits", "mlp", "dirichlet-1.0", 17, 4))
+HEART = (Setting("heart", "logistic", "natural", 4, 1), Setting("heart", "logistic", "natural", 12, 3))
+SETTINGS: dict[str, tuple[Setting, ...]] = {"main": MAIN, "corner": CORNER, "heart": HEART}
+
+FIXED = ("none", "sign-flip", "label-flip", "mimic", "alie-1.5", "alie-10", "foe-0.5", "foe-2", "foe-10", "min-max")
+ADAPTIVE = ("opt-alie", "opt-foe", "slow-poison", "on-off", "lone", "sybil", "vouching", "min-sum", "label-shift",
+            "label-single", "backdoor", "gaussian", "sign-flip-10")  # fmt: skip
+MASKED = tuple(name for name in THREATS if "@" in name)
+THREAT_SETS: dict[str, tuple[str, ...]] = {"fixed": FIXED, "adaptive": ADAPTIVE, "masked": MASKED}
+
+BASELINES = ("fedavg", "mean")
+OURS = ("default", "default without trust", "default without momentum", "reference with trust")
+DEFENCE_SETS: dict[str, tuple[str, ...]] = {"baselines": BASELINES, "peers": tuple(PEERS), "ours": OURS}

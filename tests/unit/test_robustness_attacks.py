@@ -1,0 +1,103 @@
+"""The adaptive attacks do what they say; the company signal finds minorities and nobody else."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.robustness.threats import THREATS, Scene
+from clients.attacks import View
+from clients.attacks_adaptive import (
+    POISONS,
+    TARGET,
+    TRIGGER,
+    TRIGGER_VALUE,
+    in_turns,
+    most_damaging,
+    slow_poison,
+    sybil_cluster,
+    vouching_chain,
+)
+from flower_robust.aggregation import CompanyFilter, GeometricMedian, Geometry, company, default_rule
+
+
+def rows_of(n: int, d: int, seed: int, common: float = 0.0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(n, d, generator=generator, dtype=torch.float64)
+    return rows + common * torch.randn(d, generator=generator, dtype=torch.float64)
+
+
+def view_of(known: torch.Tensor) -> View:
+    return View(known[0], known, torch.Generator().manual_seed(1))
+
+
+def test_poisons_change_what_they_say_and_leave_the_caller_alone() -> None:
+    X, y = torch.zeros(10, 5), torch.arange(10) % 3
+    kept = X.clone()
+    assert POISONS["label-flip"](X, y, 3)[1].tolist() == (2 - y).tolist()
+    assert POISONS["label-shift"](X, y, 3)[1].tolist() == ((y + 1) % 3).tolist()
+    assert set(POISONS["label-single"](X, y, 3)[1].tolist()) == {TARGET}
+    worn_X, worn_y = POISONS["backdoor"](X, y, 3)
+    assert (worn_X[:5, list(TRIGGER)] == TRIGGER_VALUE).all() and (worn_X[5:] == 0).all()
+    assert (worn_y[:5] == TARGET).all() and worn_y[5:].tolist() == y[5:].tolist()
+    assert torch.equal(X, kept)
+
+
+def test_the_search_finds_the_most_damaging_strength() -> None:
+    mean, direction = torch.zeros(3), torch.ones(3)
+    beyond = lambda x: torch.where(x.norm() > 4, mean, x)  # noqa: E731  a defence that drops what lies beyond 4
+    assert torch.equal(most_damaging(mean, direction, (0.5, 1.0, 2.0, 8.0), beyond), 2 * direction)
+
+
+def test_slow_poison_starts_honest_and_ends_at_the_attack() -> None:
+    view = view_of(rows_of(6, 8, 0, 1.0))
+    assert torch.allclose(slow_poison(view, 2.0, 0.0), view.own)
+    assert torch.allclose(slow_poison(view, 2.0, 1.0), -2 * view.known.mean(0))
+
+
+def test_sybils_are_closer_together_than_any_honest_pair_and_vouchers_walk_away() -> None:
+    known = rows_of(8, 50, 0, 0.3)
+    assert torch.pdist(sybil_cluster(view_of(known), 0.5, 4)).max() < torch.pdist(known).min()
+    far = (vouching_chain(view_of(known), 3.0, 4) - known.mean(0)).norm(dim=1)
+    assert torch.allclose(far, far[-1] * torch.tensor([0.25, 0.5, 0.75, 1.0], dtype=torch.float64))
+
+
+def test_on_off_attackers_attack_every_second_five_rounds() -> None:
+    assert [in_turns(r) for r in range(1, 13)] == [False] * 5 + [True] * 5 + [False] * 2
+
+
+@pytest.mark.parametrize("name", [name for name, threat in THREATS.items() if threat.craft])
+def test_every_threat_leaves_the_honest_rows_alone(name: str) -> None:
+    rows = rows_of(10, 20, 0, 0.5).float()
+    scene = Scene(rows, 3, 7, 40, torch.Generator().manual_seed(0), lambda x: x.mean(0))
+    sent = THREATS[name].malicious_rows(scene)
+    assert sent.shape == rows.shape and torch.equal(sent[:7], rows[:7]) and bool(torch.isfinite(sent).all())
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), f=st.integers(2, 4), scale=st.floats(0.01, 100))
+def test_liars_that_push_one_way_are_found_however_long_they_are(seed: int, f: int, scale: float) -> None:
+    rows = rows_of(10, 200, seed, 1.0)
+    rows[-f:] = -scale * rows[:-f].mean(0) + 0.1 * scale * rows_of(f, 200, seed + 1)
+    found = company(Geometry.of(rows), f)
+    assert (found[-f:] == 1).all() and (found[:-f] == 0).all()
+    assert (CompanyFilter(f).weights(Geometry.of(rows))[-f:] == 0).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), f=st.integers(0, 4), common=st.floats(0, 3))
+def test_independent_rows_are_no_company(seed: int, f: int, common: float) -> None:
+    assert (company(Geometry.of(rows_of(10, 200, seed, common)), f) == 0).all()
+
+
+def test_copies_of_an_honest_row_share_its_voice_and_frame_nobody() -> None:
+    rows = rows_of(10, 200, 0)
+    rows[-3:] = rows[0]
+    geometry = Geometry.of(rows)
+    assert (company(geometry, 3) == 0).all()
+    weights = CompanyFilter(3).weights(geometry)
+    assert torch.allclose(weights[[0, 7, 8, 9]].sum(), weights[1])
+
+
+def test_one_liar_has_no_company() -> None:
+    assert default_rule(1) == GeometricMedian(f=1) and default_rule(2) == CompanyFilter(f=2)

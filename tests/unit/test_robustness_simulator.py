@@ -1,0 +1,112 @@
+"""The bench's simulator equals training client by client, its grid resumes, a few cells have the order they must."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from benchmarks.robustness.cells import Cell, Course, Setting, grid
+from benchmarks.robustness.command import bench
+from benchmarks.robustness.learners import batches, initial_weights, sgd_step
+from benchmarks.robustness.peers import PEERS, Content
+from benchmarks.robustness.report import report, score
+from benchmarks.robustness.rows import load_pool
+from benchmarks.robustness.runner import read_runs, run_grid
+from benchmarks.robustness.simulate import simulate
+from clients.datasets import Rows
+from clients.models import build_model, from_vector, to_vector
+from clients.task import Schedule, train
+from flower_robust.errors import ConfigurationError
+
+SHORT = Course(rounds=12, steps=5, batch_size=16, learning_rate=0.3)
+BREAST = Setting("breast-cancer", "logistic", "dirichlet-0.5", 10, 2)
+DIGITS = Setting("digits", "mlp", "dirichlet-0.5", 10, 4)
+
+
+@pytest.mark.parametrize("setting", [BREAST, DIGITS], ids=lambda s: s.model)
+def test_batched_training_is_training_client_by_client(setting: Setting) -> None:
+    pool = load_pool(setting, setting.n, 0)
+    start, layers = initial_weights(setting.model, pool.X.shape[2], pool.classes, 0)
+    local, course = start.repeat(setting.n, 1), Course(1, 6, 16, 0.1)
+    drawn = [batches(rows, course.steps, course.batch_size, 100 + i) for i, rows in enumerate(pool.owners)]
+    for step in range(course.steps):
+        chosen = [torch.from_numpy(rows[step]) for rows, _ in drawn]
+        X, y = torch.stack([pool.X[0, c] for c in chosen]), torch.stack([pool.y[0, c] for c in chosen])
+        sgd_step(local, layers, X, y, torch.stack([share[step] for _, share in drawn]), course.learning_rate)
+    for i, rows in enumerate(pool.owners):
+        model = build_model(setting.model, tuple(pool.X.shape[2:]), pool.classes, 0)
+        model.load_state_dict(from_vector(start, model.state_dict()))
+        train(model, Rows(pool.X[0, rows], pool.y[0, rows]), Schedule(6, 16, 0.1), 100 + i)
+        assert torch.allclose(local[i], to_vector(model.state_dict()), atol=1e-5)
+
+
+def test_paired_cells_share_every_draw() -> None:
+    alone = simulate([Cell(BREAST, "foe-2", "mean", 3)], course=SHORT)[0]
+    beside = simulate(
+        [Cell(BREAST, t, d, 3) for t in ("label-flip", "foe-2") for d in ("default", "mean")], course=SHORT
+    )
+    assert beside[3].accuracy == pytest.approx(alone.accuracy, abs=0.01)
+
+
+def test_cells_of_different_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match="share setting"):
+        simulate([Cell(BREAST, "none", "mean", 0), Cell(BREAST, "foe-2", "mean", 0)])
+
+
+def test_a_known_order() -> None:
+    runs = simulate(
+        [Cell(DIGITS, "foe-10", d, 0) for d in ("fedavg", "mean", "default", "byzfl nnm+multikrum")], course=SHORT
+    )
+    scores = {run.cell.defence: score(run) for run in runs}
+    assert scores["fedavg"] < 0.2 and scores["mean"] < 0.2
+    assert scores["default"] > 0.7
+
+
+def test_trust_separates_attackers_from_honest_hospitals() -> None:
+    course = dataclasses.replace(SHORT, rounds=20)
+    for run in simulate([Cell(DIGITS, t, "default", 0) for t in ("foe-2", "sign-flip", "alie-10")], course=course):
+        assert max(run.trust[6:]) < min(run.trust[:6])
+        assert not any(run.quarantined[:6])
+
+
+def test_nobody_honest_is_quarantined_without_an_attack() -> None:
+    for setting in (BREAST, DIGITS, dataclasses.replace(DIGITS, partition="dirichlet-0.1")):
+        run = simulate([Cell(setting, "none", "default", 0)], course=SHORT)[0]
+        assert not any(run.quarantined)
+
+
+def test_the_sorted_partition_gives_each_hospital_at_most_three_classes() -> None:
+    pool = load_pool(Setting("digits", "mlp", "sorted", 17, 4), 13, 0)
+    assert max(len(set(pool.y[0, rows].tolist())) for rows in pool.owners[:13]) <= 3
+    assert sorted(i for rows in pool.owners[:13] for i in rows.tolist()) == list(range(pool.y.shape[1]))
+
+
+def test_a_grid_goes_on_where_it_stopped(tmp_path) -> None:
+    path, cells = tmp_path / "cells.jsonl", list(grid([BREAST], ["none", "foe-2"], ["fedavg", "mean"], [0]))
+    list(run_grid(cells[:2], path, workers=1))
+    with path.open("a") as file:
+        file.write('{"cell": {"cut off')
+    first = read_runs(path)
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")))
+    assert len(first) == 2
+    assert list(run_grid(cells, path, workers=1))[-1] == (2, 2)
+    assert {run.cell for run in read_runs(path)} == set(cells)
+    assert "breast-cancer logistic dirichlet-0.5 n=10 f=2" in report(read_runs(path))
+
+
+def test_flowers_median_and_trimmed_mean_are_byzfls() -> None:
+    import numpy as np
+    from flwr.serverapp.strategy.fedtrimmedavg import trim_mean
+
+    rows = torch.randn(10, 50, generator=torch.Generator().manual_seed(0))
+    assert np.allclose(trim_mean(rows.numpy(), 0.2), PEERS["byzfl trmean"](2)(rows).numpy(), atol=1e-6)
+    assert np.allclose(np.median(rows.numpy(), axis=0), PEERS["byzfl median"](2)(rows).numpy(), atol=1e-6)
+    assert Content(rows[0]).to_numpy_ndarrays()[0].shape == (50,)
+
+
+def test_unknown_names_are_refused_in_one_line(tmp_path) -> None:
+    import argparse
+
+    given = {"settings": "main", "where": "", "threats": "fixed", "defences": "nobody", "seeds": 1, "workers": 1}
+    with pytest.raises(ConfigurationError, match="defences: found 'nobody'"):
+        bench(argparse.Namespace(**given, out=tmp_path, data_dir="", report_only=False))
