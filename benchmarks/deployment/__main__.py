@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.deployment.profile import profile, show
-from deployments.loopback.federation import ENVIRONMENT, Federation
+from deployments.loopback.federation import ENVIRONMENT, Federation, FederationError, Run
 from flower_robust.provisioning import Participant, provision
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ def profiled(federation: Federation, rounds: int) -> list[dict[str, float]]:
     out = federation.folder / "profiled"
     out.mkdir()
     config = {"out": str(out), "roster": str(federation.folder / "roster.json"), "rounds": rounds}
-    federation.run(PROFILED, config, timeout=300)
+    completed(federation.run(PROFILED, config, timeout=300))
     return profile(out / "timing.jsonl")
 
 
@@ -33,8 +33,14 @@ def compared(federation: Federation, floats: int, pairs: int) -> list[dict[str, 
     out = federation.folder / "compared.json"
     nodes = len(federation.nodes)
     config = {"clients": nodes, "floats": floats, "pairs": pairs, "f": 1, "out": str(out)}
-    federation.run(COMPARED, config, timeout=600)
+    completed(federation.run(COMPARED, config, timeout=600))
     return [found for found in json.loads(out.read_text()) if found["pair"] != 0]
+
+
+def completed(run: Run) -> None:
+    """Raises FederationError with the run's log unless it completed."""
+    if run.status != "finished:completed":
+        raise FederationError(f"run {run.run_id}: {run.status}\n{run.log[-4000:]}")
 
 
 def show_arms(rounds: list[dict[str, object]]) -> None:
@@ -61,7 +67,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "federation"
         provision(home, ["127.0.0.1"], [Participant.create(f"hospital-{i}") for i in range(args.nodes)], [])
-        with Federation(home, lambda _, index: {"partition-id": index}) as federation:
+        # The compared app has identities of its own, so no roster is pinned.
+        with Federation(home, lambda _, index: {"partition-id": index, "roster": None}) as federation:
             found = profiled(federation, args.rounds)
             print(f"{args.nodes} SuperNodes, SuperExec polls every {args.poll} s: {show(found)}", flush=True)
             rounds = compared(federation, args.floats, args.pairs)

@@ -32,13 +32,17 @@ def superexec(folder: Path, address: str) -> list[str]:
 
 
 def supernode(folder: Path, address: str, port: int, node_config: Mapping[str, object]) -> list[str]:
-    """A SuperNode; `folder` is its `participants/NAME` folder, `port` is where its ClientApps find it."""
+    """A SuperNode; `folder` is its `participants/NAME` folder, `port` is where its ClientApps find it.
+
+    `node_config` comes on top of what `held` says; None takes a key of it away.
+    """
+    config = {key: value for key, value in {**held(folder), **node_config}.items() if value is not None}
     options = {
         "--superlink": address,
         "--root-certificates": folder / "ca.crt",
         "--auth-supernode-private-key": folder / "supernode.key",
         "--port": port,
-        "--node-config": toml_pairs({**held(folder), **node_config}),
+        "--node-config": toml_pairs(config),
     }
     return ["flower-supernode", *_flattened(options)]
 
