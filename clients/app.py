@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
@@ -9,9 +10,11 @@ from clients.attacks import Attack
 from clients.datasets import Federation
 from clients.hospital import local_round
 from clients.settings import Settings
+from clients.statistics import statistics
 from clients.tampering import ARRAYS, CONFIG, COUNT, METRICS, tampering_mod
 from flower_robust import robust_mod
 from flower_robust.commitments import Identity, Roster
+from flower_robust.flower.summand import BOUNDS, summand
 
 Config = tuple[tuple[str, str | int | float | bool], ...]
 """A run config that can be a key."""
@@ -59,12 +62,23 @@ def _read(config: Config) -> tuple[Settings, Federation]:
 app = ClientApp(mods=[tampering_mod(malice), robust_mod(identity_of, roster_of)])
 
 
+@app.query("private_sums")
+def private_sums(message: Message, context: Context) -> Message:
+    """What this hospital adds to the sums that standardise features; the mod masks it."""
+    _, federation, i = participant(context)
+    return summand(message, statistics(federation.hospitals[i].train, message.content.array_records[BOUNDS]))
+
+
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """One round of the hospital's training."""
     settings, federation, i = participant(context)
+    config = message.content.config_records[CONFIG]
+    if "mean" in config:
+        mean, deviation = (np.array(config[key], np.float64) for key in ("mean", "deviation"))
+        federation = federation.standardised(mean, deviation)
     state = message.content.array_records[ARRAYS].to_torch_state_dict()
-    server_round = int(message.content.config_records[CONFIG]["server-round"])  # type: ignore[arg-type]
+    server_round = int(config["server-round"])  # type: ignore[arg-type]
     new, loss = local_round(settings, federation, i, dict(state), server_round)
     metrics = MetricRecord({COUNT: len(federation.hospitals[i].train), "train-loss": loss})
     name = ConfigRecord({"name": federation.names[i]})

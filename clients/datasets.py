@@ -6,7 +6,7 @@ breast-cancer and digits come with scikit-learn, heart is the UCI collection (`c
 import csv
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,8 @@ from clients import heart
 from clients.partitions import dirichlet, iid, natural
 from flower_robust.errors import ConfigurationError
 
-STANDARDISATIONS = ("pooled", "hospital", "none")
+FEDERATED = "federated"
+STANDARDISATIONS = ("pooled", FEDERATED, "hospital", "none")
 TEST_SHARE = 0.25
 CONSTANT = 1e-6
 """A column whose deviation is below this is constant: it is centred, not scaled."""
@@ -63,6 +64,17 @@ class Federation:
     def shape(self) -> tuple[int, ...]:
         """The shape of one record."""
         return tuple(self.hospitals[0].train.X.shape[1:])
+
+    def standardised(self, mean: Floats, deviation: Floats) -> "Federation":
+        """The same hospitals with (X − mean) / deviation, both Float64[features]."""
+
+        def scaled(rows: Rows) -> Rows:
+            X = rows.X.double().numpy()
+            return _rows((X - mean.reshape(X.shape[1:])) / deviation.reshape(X.shape[1:]), rows.y.numpy())
+
+        return replace(
+            self, hospitals=tuple(replace(h, train=scaled(h.train), test=scaled(h.test)) for h in self.hospitals)
+        )
 
     @property
     def pooled_test(self) -> Rows:
@@ -124,8 +136,8 @@ def load_federation(
     """Read a collection, deal it to hospitals, split and standardise.
 
     dataset: a name in DATASETS; hospitals: n; partition: "iid", "dirichlet" (with `alpha`) or "natural"; seed fixes
-    every
-    draw; standardise: by the statistics of all training rows ("pooled"), of the hospital's own ("hospital"), or "none".
+    every draw; standardise: by the statistics of all training rows ("pooled"), of the hospital's own ("hospital"), or
+    not here: "none" at all, "federated" by private sums before the first round (`server.standardisation`).
     Raises ConfigurationError naming the option that cannot work, CorruptFile on a wrong checksum.
     """
     collection = DATASETS[dataset](data_dir)
@@ -169,7 +181,7 @@ def _test_mask(collection: Collection, partition: str, part: Labels, rng: np.ran
 
 
 def _statistics(standardise: str, pooled: Floats, own: Floats) -> tuple[Floats | float, Floats | float]:
-    if standardise == "none":
+    if standardise in ("none", FEDERATED):
         return 0.0, 1.0
     rows = pooled if standardise == "pooled" else own
     deviation = rows.std(axis=0, ddof=1)

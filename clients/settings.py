@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Protocol
 
 from clients.attacks import ATTACKS, Attack, Knowledge
-from clients.datasets import DATASETS, STANDARDISATIONS, Federation, load_federation
+from clients.datasets import DATASETS, FEDERATED, STANDARDISATIONS, Federation, load_federation
 from clients.models import MODELS
 from clients.partitions import PARTITIONS
 from clients.task import Schedule
@@ -139,7 +139,7 @@ def _resolved(config: Mapping[str, Value]) -> Settings:
         hospitals=options.whole("hospitals", 1),
         partition=options.choice("partition", PARTITIONS),
         alpha=options.positive("alpha"),
-        standardise=options.choice("standardise", STANDARDISATIONS),
+        standardise=_standardise(options),
         model=options.choice("model", MODELS),
         rounds=options.whole("rounds", 1),
         local_steps=options.whole("local-steps", 1),
@@ -158,6 +158,15 @@ def _resolved(config: Mapping[str, Value]) -> Settings:
         out=options.text("out"),
         trust_file=options.text("trust-file"),
     )
+
+
+def _standardise(options: "_Options") -> str:
+    """In masked runs, a recipe's pooled statistics are summed in secret."""
+    chosen = options.choice("standardise", STANDARDISATIONS)
+    masked = options.is_open("standardise") and chosen == "pooled" and _threshold(options) > 0
+    if chosen == FEDERATED and not _threshold(options):
+        raise ConfigurationError("standardise", chosen, "a threshold above 0: the sums are masked")
+    return FEDERATED if masked else chosen
 
 
 def _threshold(options: "_Options") -> int:
@@ -218,6 +227,10 @@ class _Options:
             raise ConfigurationError(key, None, "a value")
         value = str(self.config[key]).strip()
         return str(self.recipe[key]) if value == AUTO and key in self.recipe else value
+
+    def is_open(self, key: str) -> bool:
+        """Whether the choice is left to us, even where the recipe has one."""
+        return str(self.config.get(key)).strip() == AUTO
 
     def is_auto(self, key: str) -> bool:
         return self.text(key) == AUTO

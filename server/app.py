@@ -1,16 +1,17 @@
 """The ServerApp: plain FedAvg and ours, one after the other, on the same hospitals, attacks and seed."""
 
+import math
 from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
 import numpy as np
-from flwr.app import ArrayRecord, Context, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Context, MetricRecord
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg, Result
 from torch import nn
 
-from clients.datasets import Federation
+from clients.datasets import FEDERATED, Federation
 from clients.models import build_model
 from clients.settings import Settings
 from flower_robust import PeerMasking, RobustAggregation
@@ -20,6 +21,7 @@ from server.averaging import OrderedFedAvg
 from server.evaluation import Evaluation, evaluate
 from server.journal import TRUST, Journal
 from server.rules import rule_of
+from server.standardisation import Standardisation, federated_standardisation
 
 app = ServerApp()
 
@@ -32,8 +34,10 @@ def main(grid: Grid, context: Context) -> None:
     folder = Path(settings.out or f"runs/{context.run_id}")
     journal = Journal.start(folder, {**settings.to_config(), "versions": versions(), "run-id": str(context.run_id)})
     try:
+        scale = standardisation(settings, federation, grid)
+        federation = federation if scale is None else federation.standardised(scale.mean, scale.deviation)
         arms = [Arm(name, settings, federation, journal) for name in settings.arms]
-        metrics = {arm.name: arm.run(grid) for arm in arms}
+        metrics = {arm.name: arm.run(grid, scale) for arm in arms}
     except RobustError as error:
         journal.fail(error)
         raise
@@ -50,11 +54,14 @@ class Arm:
         self.last: Evaluation = evaluate(self.model, federation)
         self.strategy = self._robust(self._fedavg()) if name == "robust" else self._fedavg()
 
-    def run(self, grid: Grid) -> dict[str, object]:
+    def run(self, grid: Grid, scale: Standardisation | None) -> dict[str, object]:
         """The arm's final metrics. The plain average may break down on the way; ours raises if it has to stop."""
         aborted = {}
+        config = ConfigRecord() if scale is None else scale.config()
         try:
-            result = self.strategy.start(grid, self._initial(), self.settings.rounds, evaluate_fn=self._evaluate)
+            result = self.strategy.start(
+                grid, self._initial(), self.settings.rounds, train_config=config, evaluate_fn=self._evaluate
+            )
         except RobustError:
             raise
         except Exception as error:
@@ -105,6 +112,14 @@ class Arm:
             "trust": {name: state[name].mean for name in state.names},
             "quarantined": [name for name in state.names if state[name].quarantined],
         }
+
+
+def standardisation(settings: Settings, federation: Federation, grid: Grid) -> Standardisation | None:
+    """Feature statistics as private sums, where the settings ask for them."""
+    if settings.standardise != FEDERATED:
+        return None
+    features, masking = math.prod(federation.shape), PeerMasking(threshold=settings.threshold)
+    return federated_standardisation(grid, features, settings.roster(federation), masking, settings.f)
 
 
 def loaded(model: nn.Module, arrays: ArrayRecord) -> nn.Module:

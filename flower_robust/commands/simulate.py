@@ -22,7 +22,7 @@ OPTIONS = {
     "hospitals": "how many take part",
     "partition": "iid, dirichlet, or natural (heart: by the hospital that collected the row)",
     "alpha": "concentration of the dirichlet partition; small is skewed",
-    "standardise": "inputs by pooled or by hospital statistics, or none",
+    "standardise": "inputs by pooled, federated (summed in secret) or hospital statistics, or none",
     "model": "logistic, mlp, or cnn (digits)",
     "rule": "aggregation rule, e.g. 'geometric-median' or 'nnm >> multikrum'",
     "f": "how many liars the rule must withstand",

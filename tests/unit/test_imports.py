@@ -30,7 +30,14 @@ SHARED_SIBLINGS = {
     ("flower_robust.commands", "clients"),
     ("flower_robust.commands", "server"),
 }
-SERVER_MAY_SEE = {"clients.task", "clients.models", "clients.datasets", "clients.partitions", "clients.settings"}
+SERVER_MAY_SEE = {
+    "clients.task",
+    "clients.models",
+    "clients.datasets",
+    "clients.partitions",
+    "clients.settings",
+    "clients.statistics",
+}
 """The server reads the same run settings and evaluates the same model; it never sees how clients attack."""
 
 TORCH_AT_IMPORT = (
