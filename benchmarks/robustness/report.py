@@ -9,6 +9,7 @@ from benchmarks.robustness.presets import FIXED, OURS
 from benchmarks.robustness.simulate import Run
 
 Key = tuple[Setting, str, str]
+Paired = dict[tuple[Setting, str], dict[str, dict[int, float]]]
 LIFTED = ("trmean", "geomed", "multikrum")
 
 
@@ -38,23 +39,36 @@ def accuracy_table(setting: Setting, found: dict[Key, list[float]]) -> str:
     return "\n".join(lines)
 
 
-def regret_table(found: dict[Key, list[float]], ours: str = "default") -> str:
-    """How far the default lies behind the best peer of each cell, with that peer; the cells beyond the bar are bold."""
-    lines = ["| setting | threat | default | best peer | its accuracy | regret |", "|---|---|---|---|---|---|"]
-    for (setting, defence, threat), own in sorted(found.items()):
-        peers = {d: fmean(v) for (s, d, t), v in found.items() if s == setting and t == threat and _is_peer(d)}
-        if defence != ours or not peers:
+def regret_table(runs: Iterable[Run], ours: str = "default") -> str:
+    """How far the default lies behind the best peer of each cell, over the seeds that all ran; bold beyond the bar."""
+    by_cell: Paired = defaultdict(lambda: defaultdict(dict))
+    for run in runs:
+        by_cell[run.cell.setting, run.cell.threat][run.cell.defence][run.cell.seed] = score(run)
+    lines = ["| setting | threat | default | best peer | its accuracy | regret | seeds |", "|---" * 7 + "|"]
+    for (setting, threat), cell in sorted(by_cell.items()):
+        peers = {name: by_seed for name, by_seed in cell.items() if _is_peer(name)}
+        seeds = set(cell.get(ours, {})).intersection(*peers.values()) if peers else set()
+        if not seeds:
             continue
-        best = max(peers, key=lambda name: peers[name])
-        regret, bar = peers[best] - fmean(own), 0.02 if setting.f <= 2 else 0.05
+        means = {name: fmean(by_seed[seed] for seed in seeds) for name, by_seed in peers.items()}
+        own, best = fmean(cell[ours][seed] for seed in seeds), max(means, key=lambda name: means[name])
+        regret, bar = means[best] - own, 0.02 if setting.f <= 2 else 0.05
         mark = "**" if regret > bar else ""
-        cells = (setting.name, threat, f"{fmean(own):.3f}", best, f"{peers[best]:.3f}", f"{mark}{regret:+.3f}{mark}")
-        lines.append("| " + " | ".join(cells) + " |")
+        shown = (
+            setting.name,
+            threat,
+            f"{own:.3f}",
+            best,
+            f"{means[best]:.3f}",
+            f"{mark}{regret:+.3f}{mark}",
+            f"{len(seeds)}",
+        )
+        lines.append("| " + " | ".join(shown) + " |")
     return "\n".join(lines)
 
 
 def worst_table(found: dict[Key, list[float]]) -> str:
-    """The worst case over the fixed threats of every defence in every setting."""
+    """The worst case over the fixed threats of every defence in every setting, that threat and the number of seeds."""
     settings = sorted({setting for setting, _, _ in found})
     defences = list(dict.fromkeys(d for s in settings for d in _defences(s, found)))
     lines = ["| defence | " + " | ".join(s.name for s in settings) + " |", "|---" * (len(settings) + 1) + "|"]
@@ -63,7 +77,8 @@ def worst_table(found: dict[Key, list[float]]) -> str:
         for setting in settings:
             worst = [(fmean(found[setting, defence, t]), t) for t in FIXED if found.get((setting, defence, t))]
             complete = len(worst) == len(FIXED)
-            row.append(f"{min(worst)[0]:.3f} ({min(worst)[1]})" if complete else "")
+            seeds = min((len(found[setting, defence, t]) for _, t in worst), default=0)
+            row.append(f"{min(worst)[0]:.3f} ({min(worst)[1]}, {seeds})" if complete else "")
         lines.append(f"| {defence} | " + " | ".join(row) + " |")
     return "\n".join(lines)
 
@@ -99,7 +114,7 @@ def trust_table(runs: Sequence[Run], ours: str = "default") -> str:
 def report(runs: Sequence[Run]) -> str:
     """All tables."""
     found = scores(runs)
-    parts = ["## Worst case over the fixed threats", worst_table(found), "## Regret", regret_table(found)]
+    parts = ["## Worst case over the fixed threats", worst_table(found), "## Regret", regret_table(runs)]
     parts += ["## Lift of NNM", lift_table(found), "## Trust", trust_table(runs), "## Accuracy in the last five rounds"]
     parts += [accuracy_table(setting, found) for setting in sorted({setting for setting, _, _ in found})]
     return "\n\n".join(parts) + "\n"
