@@ -216,12 +216,6 @@ class WrongShare(ClientFault):
     """A responder's values contradict what enough others fix, and nobody dealt it wrong shares."""
 
 
-class UnreadableEnvelopes(ClientFault):
-    """More receivers than can be lying say that they cannot open the dealer's envelopes."""
-
-    certainty = Certainty.ACCUSED
-
-
 class DisputedShares(ClientFault):
     """Dealer and responder contradict each other, and too few others answered to tell who lies."""
 

@@ -156,6 +156,7 @@ def finish_masked_round(
         inspected = _inspected(floor, submissions, previous)
         floor.faults += (lies := settled(floor, inspected))
         measured = measure(server_inspect.reinspect(inspected, lies), entropy())
+        floor.faults += measured.faults
         decided, decision = _decided(measured, rule, trust)
         opened = _opened(floor, decided, entropy)
     except RobustError as reason:

@@ -119,7 +119,7 @@ def _decided(measured: Measured, rows: Sequence[Mapping[int, int]]) -> Decided:
         row[list(chosen)] = list(chosen.values())
         if carriers(row, terms_of(plan).weight_cap) < terms_of(plan).min_accepted:
             raise IsolatingWeights(carriers(row, terms_of(plan).weight_cap), terms_of(plan).min_accepted)
-    return Decided(measured.inspected, measured.responders, weights, measured.faults)
+    return Decided(measured.inspected, measured.responders, weights)
 
 
 def _evidence(measured: Measured) -> tuple[Evidence, ...]:

@@ -109,7 +109,7 @@ def open_sum(decided: Decided, replies: Mapping[int, SharesReply], seed: bytes) 
         secrets,
         decision_of(decided),
         request.signature,
-        (*decided.faults, *faults),
+        tuple(faults),
     )
 
 

@@ -72,12 +72,11 @@ class Inspected:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decided:
-    """After step 4: integer weights [g, n], the responders still trusted, everything blamed so far."""
+    """After step 4: integer weights [g, n] and the responders still trusted."""
 
     inspected: Inspected
     responders: tuple[int, ...]
     weights: Weights
-    faults: tuple[ClientFault, ...]
 
     @property
     def challenged(self) -> Challenged:
@@ -88,7 +87,8 @@ class Decided:
 @dataclass(frozen=True, slots=True, eq=False)
 class Opened:
     """After step 6. `means` Float32[g, d]: the weighted mean of each group, D and scale undone; `sums` int64[g, B·N]:
-    what is announced; `secrets` [2, g, N]: Σ w_i·s_i of each group; `decision`: the digest that was unmasked.
+    what is announced; `secrets` [2, g, N]: Σ w_i·s_i of each group; `decision`: the digest that was unmasked;
+    `faults`: who sent a wrong share of the sum.
     """
 
     decided: Decided

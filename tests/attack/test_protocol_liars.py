@@ -15,6 +15,7 @@ from flower_robust.errors import (
     NormMismatch,
     NotEnoughShares,
     RoundAborted,
+    TooFewRows,
     WrongShare,
 )
 from flower_robust.protocol.masked_round import MaskedOutcome
@@ -139,3 +140,13 @@ def test_a_silent_misdealer_of_one_frames_nobody():
     outcome = World(n=9, t=1, make={2: liar}).run(RULE)
     assert {fault.culprit for fault in outcome.faults} == {"h2"}
     assert {fault.certainty for fault in outcome.faults} == {Certainty.SILENT}
+
+
+def test_a_round_that_cannot_be_decided_still_names_the_proven_liars():
+    """n = 7, f = 1: three liars about their norm leave four rows, one too few for Multi-Krum."""
+    liar = type("Higher", (liars.NormLiar,), {"factor": 3.0})
+    with pytest.raises(RoundAborted) as aborted:
+        World(n=7, t=1, make=dict.fromkeys((4, 5, 6), liar)).run(RULE)
+    assert isinstance(aborted.value.reason, TooFewRows)
+    blamed = {(fault.culprit, type(fault), fault.certainty) for fault in aborted.value.faults}
+    assert blamed == {(name, NormMismatch, Certainty.PROVEN) for name in ("h4", "h5", "h6")}
