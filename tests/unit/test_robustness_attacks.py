@@ -18,7 +18,10 @@ from clients.attacks_adaptive import (
     sybil_cluster,
     vouching_chain,
 )
-from flower_robust.aggregation import CompanyFilter, GeometricMedian, Geometry, company, default_rule
+from flower_robust.aggregation import CompanyFilter, GeometricMedian, Geometry, Mean, company, default_rule
+from flower_robust.errors import ConfigurationError
+from flower_robust.flower.options import chosen_rule
+from flower_robust.trust import BetaTrust, Evidence
 
 
 def rows_of(n: int, d: int, seed: int, common: float = 0.0) -> torch.Tensor:
@@ -101,3 +104,24 @@ def test_copies_of_an_honest_row_share_its_voice_and_frame_nobody() -> None:
 
 def test_one_liar_has_no_company() -> None:
     assert default_rule(1) == GeometricMedian(f=1) and default_rule(2) == CompanyFilter(f=2)
+
+
+def test_persistent_company_ends_in_quarantine_and_a_single_round_of_it_does_not() -> None:
+    trust = BetaTrust()
+    state = trust.init(["liar", "once", "honest"])
+    for server_round in range(10):
+        shown = {"liar": 1.0, "once": float(server_round == 3), "honest": 0.0}
+        seen = [Evidence(name, weight=0.3, distance=1.0, cosine=0.5, company=value) for name, value in shown.items()]
+        state = trust.update(state, seen)
+    assert trust.quarantined(state) == ("liar",)
+    assert state["liar"].mean < state["once"].mean < state["honest"].mean
+
+
+def test_a_strategy_without_a_rule_takes_the_default_for_a_fifth_of_its_clients() -> None:
+    assert chosen_rule(None, None, 10) == CompanyFilter(f=2)
+    assert chosen_rule(None, 4, 10) == CompanyFilter(f=4)
+    assert chosen_rule(None, None, 4) == GeometricMedian(f=1)
+    assert chosen_rule(Mean(), None, 10) == Mean()
+    for rule, f in ((Mean(), 1), (None, 5), (None, -1), (None, True)):
+        with pytest.raises(ConfigurationError, match="f: found"):
+            chosen_rule(rule, f, 10)
