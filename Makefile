@@ -37,6 +37,7 @@ $(VENV)/.app: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt torch==2.13.0
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[app]'
+	$(BIN)/python -m flower_robust.masking.kernels.build
 	touch $@
 
 # byzfl asks for torchvision, which its rules do not need: it is installed without its dependencies.

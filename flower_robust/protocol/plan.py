@@ -79,6 +79,8 @@ class RoundPlan:
         if len(nonce) != NONCE_BYTES:
             raise ConfigurationError("nonce", f"{len(nonce)} bytes", f"{NONCE_BYTES} bytes")
         bound = float(norm_bound)
+        if masking is not None:
+            masking.check(len(names), bound)
         return cls(run_id, round, roster.digest, names, repr(rule), rule.f, bound, model_digest, quorum, nonce, masking)
 
     @property
