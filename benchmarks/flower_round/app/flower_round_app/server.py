@@ -1,4 +1,4 @@
-"""Alternates plain and wrapped rounds on the same grid and writes seconds and bytes of each."""
+"""Alternates plain, wrapped and masked rounds on the same grid and writes seconds and bytes of each."""
 
 import json
 import time
@@ -10,11 +10,10 @@ from flwr.app import ArrayRecord, Context, Message
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg, Strategy
 
-from flower_robust import RobustAggregation, Roster
+from flower_robust import PeerMasking, RobustAggregation
 from flower_robust.aggregation import rule_from_text
-from flower_robust.commitments import RosterEntry
 from flower_robust.flower.exchange import content_bytes
-from flower_round_app.client import identity
+from flower_round_app.client import roster
 
 app = ServerApp()
 
@@ -68,18 +67,18 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def strategies(n: int, rule: str, f: int) -> dict[str, Strategy]:
-    """The two arms."""
-    roster = Roster(RosterEntry.of(identity(i), rows=100) for i in range(n))
+    """The three arms."""
+    common = {"rule": rule_from_text(rule, f), "roster": roster(n), "norm_bound": 1e3}
 
     def fedavg() -> FedAvg:
         return FedAvg(fraction_evaluate=0.0, min_train_nodes=n, min_available_nodes=n)
 
-    wrapped = RobustAggregation(fedavg(), rule=rule_from_text(rule, f), roster=roster, norm_bound=1e3)
-    return {"fedavg": fedavg(), "robust": wrapped}
+    masked = RobustAggregation(fedavg(), **common, masking=PeerMasking())
+    return {"fedavg": fedavg(), "robust": RobustAggregation(fedavg(), **common), "masked": masked}
 
 
 def alternated(arms: Iterable[tuple[str, Strategy]], pair: int) -> list[tuple[str, Strategy]]:
-    """Who begins changes from pair to pair, so that neither arm always runs after the other."""
+    """Who begins changes from turn to turn, so that no arm always runs after the same other."""
     return list(arms) if pair % 2 == 0 else list(arms)[::-1]
 
 
