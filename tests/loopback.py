@@ -56,7 +56,9 @@ class Loopback:
         """A process in a group of its own, its output in a log of the folder."""
         log = (self.folder / f"{program}-{len(self.processes)}.log").open("w")
         command = [str(BIN / program), *arguments]
-        process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=self.environment, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
+        )
         self.processes.append(process)
         return process
 
