@@ -1,4 +1,4 @@
-"""Names that every layer shares: identities and byte strings by what they mean. Imports nothing but the standard library."""
+"""Names that every layer shares: identities and byte strings by what they mean. Imports the standard library alone."""
 
 from typing import NewType
 
