@@ -16,7 +16,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 .PHONY: demo test test-window deployment-test lint clean
 
 demo: $(VENV)/.app
-	$(BIN)/flower-robust simulate --dataset breast-cancer --hospitals 10 --attack sign-flip --malicious 2 --out runs/demo --replace
+	$(BIN)/flower-robust simulate --dataset breast-cancer --hospitals 10 --attack sign-flip --malicious 2 --threshold auto --out runs/demo --replace
 
 test: lint
 	$(BIN)/python -m pytest
