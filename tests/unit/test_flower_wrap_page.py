@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from tests.wrapping import diffs, wrapped_app
+from tests.wrapping import ROOT, diffs, wrapped_app
 
 
 @pytest.mark.parametrize("simulation", [True, False])
@@ -19,3 +19,9 @@ def test_the_diffs_apply_to_the_stock_app_and_give_python(tmp_path, simulation):
 def test_wrapping_takes_at_most_ten_lines():
     changed = [line for _, diff in diffs()[:3] for line in diff.splitlines() if line[:1] in ("+", "-")]
     assert len(changed) <= 10
+
+
+def test_the_readme_shows_the_same_lines():
+    readme = (ROOT / "README.md").read_text()
+    for name, diff in diffs()[:3]:
+        assert f"--- {name}\n{diff}" in readme
