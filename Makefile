@@ -25,7 +25,7 @@ deployment-test: $(VENV)/.test
 	$(BIN)/python -m pytest -m deployment tests/deployment
 
 test-window: $(WINDOW:%=.venvs/flwr-%/.ready)
-	set -e; for v in $(WINDOW); do echo "Flower $$v"; .venvs/flwr-$$v/bin/python -m pytest -m window tests; done
+	set -e; for v in $(WINDOW); do echo "Flower $$v"; .venvs/flwr-$$v/bin/python -m pytest -m window tests/*/test_flower_*.py; done
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

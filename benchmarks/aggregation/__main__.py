@@ -79,6 +79,8 @@ def report_bars(rows: list[dict[str, Any]], parts: dict[str, float]) -> list[dic
     print(
         f"  profile of a geometry rule: read {read * 1e3:.1f} ms, geometry {parts['geometry'] * 1e3:.1f} ms,"
         f" weighted sum {parts['weighted sum'] * 1e3:.1f} ms.\n"
+        f"  Mean: torch's own float32 mean of the rows takes {parts['torch mean'] / read:.1f} reads; ours sums in"
+        f" float64 ({parts['weighted sum'] / read:.1f} reads) and then looks for NaN.\n"
         f"  Why: {parts['products']:.2e} float64 products and sums at the {parts['peak']:.2e}/s of this machine's own"
         f" matrix product take {parts['least'] * 1e3:.1f} ms = {parts['least'] / read:.1f} reads by themselves;\n"
         "  distances in float32 would halve that and lose the digits that near rows differ in (DESIGN section 6)."
