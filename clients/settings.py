@@ -73,15 +73,7 @@ class Settings:
         set is read and dealt here, so that a missing folder or a wrong checksum is found too.
         """
         given = _resolved(config)
-        federation = load_federation(
-            given.dataset,
-            hospitals=given.hospitals,
-            partition=given.partition,
-            alpha=given.alpha,
-            seed=given.seed,
-            data_dir=given.data_dir,
-            standardise=given.standardise,
-        )
+        federation = given.federation()
         named = replace(given, malicious=_malicious(given.malicious[0], given.attack, federation.names))
         settings = named if named.f >= 0 else replace(named, f=max(1, len(named.malicious)))
         _check_attack(settings, federation)
