@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import ClientAppCallable
 
 from clients.attacks import Attack
 from clients.datasets import Federation
@@ -59,7 +60,13 @@ def _read(config: Config) -> tuple[Settings, Federation]:
     return settings, settings.federation()
 
 
-app = ClientApp(mods=[tampering_mod(malice), robust_mod(identity_of, roster_of)])
+def bounding_mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """The library's mod, with the run's momentum."""
+    settings, _ = _read(tuple(sorted(context.run_config.items())))
+    return robust_mod(identity_of, roster_of, momentum=settings.momentum)(message, context, call_next)
+
+
+app = ClientApp(mods=[tampering_mod(malice), bounding_mod])
 
 
 @app.query("private_sums")

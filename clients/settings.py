@@ -6,6 +6,7 @@ what the other options imply.
 """
 
 import hashlib
+import math
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Protocol
@@ -55,6 +56,7 @@ class Settings:
     rule: str
     f: int
     norm_bound: float
+    momentum: float
     threshold: int
     attack: str
     strength: float
@@ -140,6 +142,7 @@ def _resolved(config: Mapping[str, Value]) -> Settings:
         rule=options.text("rule"),
         f=-1 if options.is_auto("f") else options.whole("f", 0),
         norm_bound=options.positive("norm-bound"),
+        momentum=options.momentum("momentum"),
         threshold=_threshold(options),
         attack=attack,
         strength=ATTACKS[attack].strength if options.is_auto("strength") else options.positive("strength"),
@@ -247,14 +250,22 @@ class _Options:
         return int(value)
 
     def positive(self, key: str) -> float:
-        value = self.text(key)
-        try:
-            number = float(value)
-        except ValueError:
-            number = -1.0
+        number = self.number(key)
         if not 0 < number < float("inf"):
-            raise ConfigurationError(key, value, "a finite number above 0")
+            raise ConfigurationError(key, self.text(key), "a finite number above 0")
         return number
+
+    def momentum(self, key: str) -> float:
+        number = self.number(key)
+        if not 0 <= number < 1:
+            raise ConfigurationError(key, self.text(key), "a number of at least 0 and below 1")
+        return number
+
+    def number(self, key: str) -> float:
+        try:
+            return float(self.text(key))
+        except ValueError:
+            return math.nan
 
 
 def _listed(allowed: _Names) -> str:

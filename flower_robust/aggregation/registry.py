@@ -2,12 +2,13 @@
 
 import ast
 import inspect
+from collections.abc import Callable
 from functools import reduce
 
 from flower_robust.aggregation.bucketing import Bucketing
 from flower_robust.aggregation.bulyan import Bulyan
 from flower_robust.aggregation.clipping import AdaptiveClipping, CenteredClipping, NormClipping
-from flower_robust.aggregation.company import CompanyFilter
+from flower_robust.aggregation.company import CompanyFilter, default_rule
 from flower_robust.aggregation.coordinate import MeanAroundMedian, Median, TrimmedMean
 from flower_robust.aggregation.diameter import GreedyMinimumDiameter, MinimumDiameter
 from flower_robust.aggregation.elimination import ComparativeElimination
@@ -46,7 +47,6 @@ RULES: dict[str, type[Rule]] = {
 """Every rule and pre-aggregation, by its class name in lower case."""
 
 ALIASES = {
-    "default": "companyfilter",
     "fedavg": "mean",
     "mda": "minimumdiameter",
     "rfa": "geometricmedian",
@@ -60,12 +60,19 @@ ALIASES = {
 }
 """The papers' short names."""
 
+_NAMED: dict[str, Callable[..., Rule]] = {
+    **RULES,
+    **{alias: RULES[name] for alias, name in ALIASES.items()},
+    "default": default_rule,
+}
+
 
 def rule_from_text(text: str, f: int = 0) -> Rule:
     """Read a rule as a user types it: "nnm >> multikrum", or the `repr` of a rule.
 
-    Names are those of RULES and ALIASES, whatever their case, hyphens and underscores; arguments may follow in
-    brackets, `normclipping(bound=2.0)`; f is given to every part that takes it and does not state its own.
+    Names are those of RULES and ALIASES, whatever their case, hyphens and underscores, and "default", what a strategy
+    without a rule takes; arguments may follow in brackets, `normclipping(bound=2.0)`; f is given to every part that
+    takes it and does not state its own.
 
     Raises ConfigurationError with what is allowed: the person who typed it is at fault.
     """
@@ -82,9 +89,9 @@ def rule_from_text(text: str, f: int = 0) -> Rule:
 def _part(text: str, f: int) -> Rule:
     name, bracket, arguments = text.strip().partition("(")
     plain = name.strip().lower().replace("-", "").replace("_", "").replace(" ", "")
-    rule = RULES.get(ALIASES.get(plain, plain))
+    rule = _NAMED.get(plain)
     if rule is None:
-        raise ConfigurationError("rule", name.strip(), f"one of {', '.join(sorted([*RULES, *ALIASES]))}")
+        raise ConfigurationError("rule", name.strip(), f"one of {', '.join(sorted(_NAMED))}")
     accepted = inspect.signature(rule).parameters
     given = _arguments(text, f"rule({arguments}") if bracket else {}
     if unknown := [argument for argument in given if argument not in accepted]:

@@ -48,3 +48,13 @@ def test_a_missed_quorum_fails_the_run_and_says_why(tmp_path: Path) -> None:
     failure = json.loads((tmp_path / "failure.json").read_text())
     assert failure["kind"] == "QuorumNotReached" and "found 4 accepted of 10 expected" in failure["error"]
     assert not (tmp_path / "metrics.json").exists()
+
+
+def test_momentum_changes_what_hospitals_send_from_the_second_round(tmp_path: Path) -> None:
+    norms = []
+    for name, momentum in (("without", 0.0), ("with", 0.9)):
+        _, lines = simulate(tmp_path / name, rounds=3, arms="robust", rule="default", momentum=momentum)
+        norms.append([line["report"]["geometry"]["squared_norms"] for line in lines[1:]])
+    (first, *later), (first_too, *later_too) = norms
+    assert first == pytest.approx(first_too, rel=1e-4) and later[-1] != pytest.approx(later_too[-1], rel=0.05)
+    assert sum(later_too[-1]) > sum(later[-1])

@@ -22,6 +22,7 @@ from flower_robust.aggregation import (
     Rule,
     TrimmedMean,
     Weighting,
+    default_rule,
     rule_from_text,
 )
 from flower_robust.errors import ConfigurationError, TooFewRows
@@ -31,6 +32,8 @@ from flower_robust.errors import ConfigurationError, TooFewRows
     ("text", "rule"),
     [
         ("mean", Mean()),
+        ("default", default_rule(2)),
+        ("default(f=1)", default_rule(1)),
         ("MultiKrum", MultiKrum(f=2)),
         (" multi-krum ", MultiKrum(f=2)),
         ("nnm>>multikrum", NearestNeighborMixing(f=2) >> MultiKrum(f=2)),
@@ -43,7 +46,7 @@ def test_text_becomes_the_rule_it_names(text: str, rule: Rule) -> None:
     assert rule_from_text(text, f=2) == rule
 
 
-@pytest.mark.parametrize("name", [*RULES, *ALIASES])
+@pytest.mark.parametrize("name", [*RULES, *ALIASES, "default"])
 def test_every_repr_is_read_back(name: str) -> None:
     rule = rule_from_text(name, f=3)
     assert rule_from_text(repr(rule)) == rule

@@ -28,6 +28,8 @@ from tests.simulated import DEFAULTS, settings_for
         ({"learning-rate": 0}, "learning-rate: found '0', required a finite number above 0"),
         ({"learning-rate": "nan"}, "learning-rate: found 'nan'"),
         ({"norm-bound": "inf"}, "norm-bound: found 'inf'"),
+        ({"momentum": 1}, "momentum: found '1', required a number of at least 0 and below 1"),
+        ({"momentum": "much"}, "momentum: found 'much'"),
         ({"alpha": -1}, "alpha: found '-1'"),
         ({"seed": -1}, "seed: found '-1', required a whole number of at least 0"),
         ({"f": -1}, "f: found '-1', required a whole number of at least 0"),
