@@ -20,15 +20,25 @@ def seconds(contender: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def alternate(contenders: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each contender; one call of each per repeat, in turn, the first not counted."""
+def alternate(contenders: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each contender; one call of each per repeat, in turn, the first not counted."""
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(repeats + 1):
         for name, contender in contenders.items():
             slow = bool(taken[name]) and min(taken[name]) > SLOW
             if not (slow and turn > 1):
                 taken[name].append(seconds(contender))
-    return {name: statistics.median(times[1:] or times) for name, times in taken.items()}
+    return {name: times[1:] or times for name, times in taken.items()}
+
+
+def medians(taken: Mapping[str, list[float]]) -> dict[str, float]:
+    """The median of each contender's seconds."""
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def paired_ratio(over: list[float], under: list[float]) -> float:
+    """The median of over / under turn by turn: what a machine whose speed drifts can still tell."""
+    return statistics.median(a / b for a, b in zip(over, under, strict=False))
 
 
 def profile(updates: Tensor, repeats: int) -> dict[str, float]:
@@ -36,7 +46,7 @@ def profile(updates: Tensor, repeats: int) -> dict[str, float]:
     n, d = updates.shape
     square = torch.randn(1536, 1536, dtype=torch.float64)
     even = torch.full((n,), 1 / n, dtype=torch.float64)
-    taken = alternate(
+    turns = alternate(
         {
             "read": updates.sum,
             "geometry": lambda: Geometry.of(updates),
@@ -46,6 +56,7 @@ def profile(updates: Tensor, repeats: int) -> dict[str, float]:
         },
         repeats,
     )
+    taken = medians(turns)
     peak = 1536**3 / taken.pop("square")
     products = n * (n + 1) / 2 * d
     return taken | {"products": products, "peak": peak, "least": products / peak}

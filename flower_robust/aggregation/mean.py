@@ -35,6 +35,6 @@ class Mean(Weighting):
         """Aggregate without measuring: every row weighs, so what is not finite in a row is not finite in the sum."""
         n = checked(updates).shape[0]
         mean = weighted_sum(torch.full((n,), 1 / n, dtype=torch.float64), updates)
-        if not bool(torch.isfinite(mean.sum(dtype=torch.float64))):
+        if not bool(torch.isfinite(mean.sum())):
             refuse_non_finite(updates)
         return mean
