@@ -212,6 +212,10 @@ class FalseComplaint(ClientFault):
     """A receiver complained about an envelope that its dealer opened in public and that was right."""
 
 
+class WrongPadKey(ClientFault):
+    """A dealer disclosed another pad key than the one in the envelope that it opened in public."""
+
+
 class WrongShare(ClientFault):
     """A responder's values contradict what enough others fix, and nobody dealt it wrong shares."""
 

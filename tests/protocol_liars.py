@@ -12,7 +12,7 @@ from flower_robust.masking import ring
 from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.protocol.client import MaskedClient
 from flower_robust.protocol.client_states import AwaitingChallenge, AwaitingUnmask
-from flower_robust.protocol.dealing import Share, deal, envelope_secret, route
+from flower_robust.protocol.dealing import Dealing, Share, envelope_secret, route
 from flower_robust.protocol.replies import Disclosure, SharesReply, SketchReply, Submission, upload_digest
 from flower_robust.protocol.sizes import Sizes
 
@@ -41,7 +41,8 @@ def resubmitted(
     plan, sizes, me = dealt.plan, Sizes.of(dealt.plan), dealt.position
     old = Submission.decode(message, sizes, me, client.identity.name)
     y = np.array(old.upload) if upload is None else upload
-    dealt_shares = deal(dealt.entropy, sizes)
+    dealing = Dealing.draw(dealt.entropy, sizes)
+    dealt_shares = [dealing.share(j) for j in range(sizes.n)]
     if shares is not None:
         dealt_shares = [shares(j, share) for j, share in enumerate(dealt_shares)]
     envelopes = [
@@ -70,11 +71,9 @@ def answered(client: MaskedClient, message: bytes, accepted: int, **parts: objec
     state = client.state
     assert isinstance(state, AwaitingUnmask)
     old = SketchReply.decode(message, accepted, len(state.dealt.plan.cohort))
-    fields = {"tests": old.tests, "geometry": old.geometry, "opening": old.opening, "complaints": old.complaints}
-    fields.update(parts)  # type: ignore[arg-type]
-    shown = parts.get("shown", state.shown)
-    fields.pop("shown", None)
-    return SketchReply.sign(client.identity, state.dealt.plan.digest, shown, state.shown_signature, **fields).encode()  # type: ignore[arg-type]
+    changed = replace(old.parts, **parts)  # type: ignore[arg-type]
+    plan = state.dealt.plan.digest
+    return SketchReply.sign(client.identity, plan, state.shown, state.shown_signature, changed).encode()
 
 
 class Silent(MaskedClient):
@@ -210,7 +209,7 @@ class WrongTests(MaskedClient):
 
     def answer_challenge(self, message):
         sent = super().answer_challenge(message)
-        tests = SketchReply.decode(sent, len(self.state.accepted), len(self.state.dealt.plan.cohort)).tests
+        tests = SketchReply.decode(sent, len(self.state.accepted), len(self.state.dealt.plan.cohort)).parts.tests
         for column in self.about:
             tests = plus(tests, (column, 0))
         return answered(self, sent, len(self.state.accepted), tests=tests)
@@ -222,7 +221,7 @@ class WrongDistances(MaskedClient):
     def answer_challenge(self, message):
         sent = super().answer_challenge(message)
         old = SketchReply.decode(sent, len(self.state.accepted), len(self.state.dealt.plan.cohort))
-        return answered(self, sent, len(self.state.accepted), geometry=plus(old.geometry, (5,), 10**9))
+        return answered(self, sent, len(self.state.accepted), geometry=plus(old.parts.geometry, (5,), 10**9))
 
 
 class WrongUnmask(MaskedClient):

@@ -19,7 +19,7 @@ def challenge_seed(plan_digest: Digest, commitments: Iterable[bytes]) -> bytes:
 
     Fixed by all accepted commitments at once, so that neither the server nor any client chooses it (Fiat, Shamir 1986).
     """
-    return digest("challenge", plan_digest, *commitments)
+    return digest("challenge-seed", plan_digest, *commitments)
 
 
 def digest(label: str, *fields: bytes | memoryview) -> Digest:

@@ -24,10 +24,14 @@ def share(values: Residues, degree: int, n: int, seed: bytes) -> Residues:
     Raises ConfigurationError where degree < 1 or degree >= n: nobody could ever open it.
     Shamir 1979.
     """
+    return evaluate(polynomials(values, degree, n, seed), n)
+
+
+def polynomials(values: Residues, degree: int, n: int, seed: bytes) -> Residues:
+    """The coefficients [2, degree + 1, K] behind `share`, for a dealer that evaluates them receiver by receiver."""
     if not 1 <= degree < n < MAX_CLIENTS:
         raise ConfigurationError("degree", degree, f"at least 1 and below n = {n}")
-    polynomial = np.concatenate([values[:, None], uniform(seed, "shares", degree, values.shape[1])], axis=1)
-    return evaluate(polynomial, n)
+    return np.concatenate([values[:, None], uniform(seed, "shares", degree, values.shape[1])], axis=1)
 
 
 def share_zero(length: int, degree: int, n: int, seed: bytes) -> Residues:
@@ -44,6 +48,14 @@ def evaluate(polynomial: Residues, n: int) -> Residues:
             linear.evaluate(polynomial[p], np.uint32(j + 1), out[j, p], planes()[p].constants[0])
 
     each(evaluate_plane, PLANES)
+    return out
+
+
+def share_of(polynomial: Residues, client: int) -> Residues:
+    """The share [2, K] of one client: the value at its point."""
+    out = np.empty((2, polynomial.shape[2]), np.uint32)
+    for p in PLANES:
+        linear.evaluate(polynomial[p], np.uint32(client + 1), out[p], planes()[p].constants[0])
     return out
 
 

@@ -47,21 +47,30 @@ def square_shares(sketch_shares: Residues, zeros: Residues, dealers: Sequence[in
 
         D_ik + 0_i[m + k] + 0_k[m + i]  for all pairs, then  N_il + 0_i[l]  for all i, l
 
-    sketch_shares: [a, 2, m, c] for the a accepted dealers; zeros: their zero sharings, [a, 2, m + n + 1]; dealers:
-    their indices in the cohort of n, in the order of the rows. Returns [2, a(a−1)/2 + a·m], of degree 2t.
+    sketch_shares: [a, 2, m, c] for the a accepted dealers; zeros: their zero sharings, [a, 2, m + n]; dealers: their
+    indices in the cohort of n, in the order of the rows. Returns [2, a(a−1)/2 + a·m], of degree 2t.
     """
-    a, m = len(dealers), sketch_shares.shape[2]
+    a = len(dealers)
     first, second = pairs(a)
-    index = np.asarray(dealers, np.intp)
-    zeros = np.ascontiguousarray(np.moveaxis(zeros, 1, 0))
     grams = gram(sketch_shares.reshape(a, 2, -1))
     diagonal = np.ascontiguousarray(np.diagonal(grams, axis1=1, axis2=2))
     inner = grams[:, second, first]
     ends = ring.add(diagonal[:, first], diagonal[:, second])
     distances = ring.subtract(ring.subtract(ends, inner), inner)
-    blinds = ring.add(zeros[:, first, m + index[second]], zeros[:, second, m + index[first]])
-    norms = ring.add(partial_norms(sketch_shares), zeros[:, :, :m])
-    return np.concatenate([ring.add(distances, blinds), norms.reshape(2, -1)], axis=1)
+    bare = np.concatenate([distances, partial_norms(sketch_shares).reshape(2, -1)], axis=1)
+    return ring.add(bare, blinds(zeros, dealers, sketch_shares.shape[2]))
+
+
+def blinds(zeros: Residues, dealers: Sequence[int], m: int = PARAMETERS.m) -> Residues:
+    """What the ends of every value add to it, [2, a(a−1)/2 + a·m]: 0_i[m + k] + 0_k[m + i], then 0_i[l].
+
+    zeros: [a, 2, m + n], one row per dealer: its m words for norms, then one for each member of the cohort.
+    """
+    index = np.asarray(dealers, np.intp)
+    first, second = pairs(len(dealers))
+    words = np.moveaxis(zeros, 1, 0)
+    ends = ring.add(words[:, first, m + index[second]], words[:, second, m + index[first]])
+    return np.concatenate([ends, words[:, :, :m].reshape(2, -1)], axis=1)
 
 
 def gram(rows: Residues) -> Residues:

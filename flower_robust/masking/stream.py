@@ -8,6 +8,7 @@ secret ones (s, e, shares) alike; a secret seed comes from the operating system 
 
 import hashlib
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +50,10 @@ class Stream:
             self._cipher.update_into(memoryview(_ZEROS)[:size], view[start:])
         return out[:count]
 
+    def first(self, words: int) -> bytes:
+        """The next words as bytes, for many short streams: no array is made."""
+        return self._cipher.update(_ZEROS[: 4 * words])
+
     def words(self, count: int) -> npt.NDArray[np.uint32]:
         """The next `count` words of 32 bits."""
         return self.octets(4 * count).view(np.uint32)
@@ -65,4 +70,21 @@ def uniform(seed: bytes, label: str, *shape: int) -> Residues:
     out = np.empty((2, *shape), np.uint32)
     for p, plane in enumerate(planes()):
         Stream(seed, label, p).residues_into(out[p].reshape(-1), plane.q)
+    return out
+
+
+def uniforms(seeds: Sequence[bytes], label: str, count: int) -> Residues:
+    """Uniform residues [K, 2, count]: many short draws at once, each from one stream (seed, label, 0).
+
+    Plane p is the first `count` candidates below q_p among the p-th `count` + 64 words. More than 64 rejected ones have
+    probability below 2^-700.
+    """
+    room = count + _SPARE
+    words = np.frombuffer(b"".join(Stream(seed, label).first(2 * room) for seed in seeds), np.uint32)
+    candidates = (words & np.uint32(0x7FFFFFFF)).reshape(len(seeds), 2, room)
+    out = candidates[:, :, :count].copy()
+    for p, plane in enumerate(planes()):
+        for k in np.flatnonzero((out[:, p] >= plane.q).any(axis=1)):
+            drawn = candidates[k, p]
+            out[k, p] = drawn[drawn < plane.q][:count]
     return out

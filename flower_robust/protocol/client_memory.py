@@ -14,16 +14,17 @@ import numpy as np
 from flower_robust.commitments.keys import KeyAnnouncement, RunKey
 from flower_robust.commitments.masked import NormOpening
 from flower_robust.masking.parameters import PARAMETERS
-from flower_robust.masking.ring import Residues
 from flower_robust.protocol.client_states import (
     AwaitingChallenge,
     AwaitingRecheck,
     AwaitingUnmask,
     Dealt,
     Finished,
+    Held,
     State,
 )
 from flower_robust.protocol.codec import Field, decode, encode, fixed, from_positions, kind_of, octets, positions
+from flower_robust.protocol.pads import keys_of
 from flower_robust.protocol.plan import RoundPlan
 from flower_robust.types import Digest
 
@@ -50,10 +51,10 @@ def remember(state: State) -> bytes:
             return encode(CHALLENGE, _dealt(state.dealt), state.own_share)
         case AwaitingUnmask():
             shown = (from_positions(state.unreadable), state.challenge, state.shown, state.shown_signature)
-            return encode(UNMASK, _dealt(state.dealt), *_shares(state), *shown, state.echoed or b"")
+            return encode(UNMASK, _dealt(state.dealt), *_held(state), *shown, state.echoed or b"")
         case AwaitingRecheck():
-            shown = (state.challenge, state.shown, state.decision, state.decision_signature)
-            return encode(RECHECK, _dealt(replace(state.dealt, entropy=b"")), *_shares(state), *shown)
+            dealt, ended = _dealt(replace(state.dealt, entropy=b"")), (state.decision, state.decision_signature)
+            return encode(RECHECK, dealt, *_held(state), state.pad_seed, state.challenge, state.shown, *ended)
         case Finished():
             place = state.position.to_bytes(2, "big")
             unmasked, left = state.decision or b"", state.shown or b""
@@ -88,11 +89,11 @@ def _from_finished(remembered: Field) -> Finished:
 
 
 def _from_unmask(remembered: Field, run_key: RunKey) -> AwaitingUnmask:
-    dealt, *shares, unreadable, challenge, shown, signature, echoed = decode(UNMASK, remembered, 9)
+    dealt, *held, unreadable, challenge, shown, signature, echoed = decode(UNMASK, remembered, 10)
     before = _from_dealt(dealt, run_key)
     return AwaitingUnmask(
         before,
-        *_from_shares(*shares),
+        *_from_held(*held),
         positions(unreadable, len(before.plan.cohort)),
         bytes(challenge),
         Digest(bytes(shown)),
@@ -102,10 +103,11 @@ def _from_unmask(remembered: Field, run_key: RunKey) -> AwaitingUnmask:
 
 
 def _from_recheck(remembered: Field, run_key: RunKey) -> AwaitingRecheck:
-    dealt, *shares, challenge, shown, decision, signature = decode(RECHECK, remembered, 8)
+    dealt, *held, seed, challenge, shown, decision, signature = decode(RECHECK, remembered, 10)
     return AwaitingRecheck(
         _from_dealt(dealt, run_key),
-        *_from_shares(*shares),
+        *_from_held(*held),
+        fixed(seed, 32),
         bytes(challenge),
         Digest(bytes(shown)),
         Digest(bytes(decision)),
@@ -126,13 +128,15 @@ def _from_dealt(field: Field, run_key: RunKey) -> Dealt:
     return Dealt(RoundPlan.decode(plan), announced, run_key, position, entropy, norm, commitment, announcement)
 
 
-def _shares(state: AwaitingUnmask | AwaitingRecheck) -> tuple[bytes, memoryview, memoryview]:
-    return from_positions(state.accepted), octets(state.secret_shares), octets(state.recheck_zeros)
+def _held(state: AwaitingUnmask | AwaitingRecheck) -> tuple[Field, ...]:
+    held = state.held
+    keys = b"".join(held.pad_keys)
+    return from_positions(state.accepted), octets(held.secrets), octets(held.recheck_zeros), keys
 
 
-def _from_shares(accepted: Field, secrets: Field, zeros: Field) -> tuple[tuple[int, ...], Residues, Residues]:
+def _from_held(accepted: Field, secrets: Field, zeros: Field, keys: Field) -> tuple[tuple[int, ...], Held]:
     found = positions(accepted, 1 << 16)
     shares, blinds = (np.frombuffer(words, "<u4").reshape(len(found), 2, -1) for words in (secrets, zeros))
     if (shares.shape[2], blinds.shape[2]) != (PARAMETERS.N, PARAMETERS.m):
         raise ValueError(f"found shares of {shares.shape[2]} and {blinds.shape[2]} words")
-    return found, shares, blinds
+    return found, Held(shares, blinds, keys_of(keys, len(found)))

@@ -5,22 +5,25 @@ from flower_robust.commitments.envelope import envelope_digest, open_envelope
 from flower_robust.commitments.masked import MaskedNormCommitment
 from flower_robust.commitments.transcript import challenge_seed, verify_shown
 from flower_robust.errors import ClientFault, FaultyServer
+from flower_robust.masking import ring
 from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import Residues
 from flower_robust.masking.sketch import SketchMap, public_sums, sketch, sketch_map, sketch_shares
-from flower_robust.masking.squares import square_shares
+from flower_robust.masking.squares import blinds, square_shares
 from flower_robust.protocol.audit import Kept, check_audit
-from flower_robust.protocol.client_states import AwaitingChallenge, AwaitingUnmask, Dealt
+from flower_robust.protocol.client_states import AwaitingChallenge, AwaitingUnmask, Dealt, Held
 from flower_robust.protocol.codec import Field, from_server
 from flower_robust.protocol.dealing import (
     Share,
     geometry_zeros,
+    pad_keys,
     recheck_zeros,
     route,
     test_answers,
     tested_secrets,
 )
-from flower_robust.protocol.replies import SketchReply
+from flower_robust.protocol.pads import SKETCH, disclosed, pad_key, pad_seed, padded_tests, sketch_pads
+from flower_robust.protocol.replies import SketchParts, SketchReply
 from flower_robust.protocol.shown import Challenge
 from flower_robust.protocol.sizes import Sizes, terms_of
 from flower_robust.types import Digest
@@ -38,8 +41,9 @@ def answer_challenge(
 ) -> tuple[AwaitingUnmask, bytes]:
     """The client's shares of all distances and norms, blinded, and its answers to the dealers' tests.
 
-        ⟨D_ik⟩ = Σ_l ‖⟨u_il⟩ − ⟨u_kl⟩‖² + ⟨0_ik⟩ + ⟨0_ki⟩,    ⟨u_i⟩ = P·y_i − P(a·⟨s_i⟩)
+        ⟨D_ik⟩ = Σ_l ‖⟨u_il⟩ − ⟨u_kl⟩‖² + ⟨0_ik⟩ + ⟨0_ki⟩ + pad_i + pad_k,    ⟨u_i⟩ = P·y_i − P(a·⟨s_i⟩)
 
+    The reply also discloses the keys under which others padded what concerns this client, if they were shown the same.
     `y` is what `submit` returned, `kept` what is left of the round before. Raises FaultyServer, and nothing is answered
     if the server shows a commitment that does not verify, another sketch of this client's y, an envelope that its
     dealer did not sign, too few clients, or a result of the round before that fails the audit.
@@ -52,14 +56,23 @@ def answer_challenge(
     check_own_sketch(dealt, P, y, shown.accepted, shown.sketches, STEP)
     check_audit(dealt, dealt.announcement, shown, challenge, kept)
     shares, unreadable = _open_all(state, sizes, shown)
-    geometry = _geometry(dealt, sizes, P, shown, shares)
-    tests = test_answers(shares, challenge)
-    reply = SketchReply.sign(
-        identity, dealt.plan.digest, digest, shown.signature, tests, geometry, dealt.opening, unreadable
+    held = Held(tested_secrets(shares), recheck_zeros(shares, sizes), pad_keys(shares))
+    nxt = AwaitingUnmask(dealt, shown.accepted, held, unreadable, challenge, digest, shown.signature)
+    return nxt, _reply(nxt, identity, sizes, P, shown, shares).encode()
+
+
+def _reply(
+    state: AwaitingUnmask, identity: Identity, sizes: Sizes, P: SketchMap, shown: Challenge, shares: list[Share]
+) -> SketchReply:
+    pads = sketch_pads([pad_key(key, SKETCH, state.shown) for key in state.held.pad_keys], sizes)
+    parts = SketchParts(
+        padded_tests(test_answers(shares, state.challenge), pads, sizes),
+        _geometry(state.dealt, sizes, P, shown, shares, pads),
+        state.dealt.opening,
+        state.unreadable,
+        disclosed(pad_seed(state.dealt.entropy), state.accepted, SKETCH, state.shown),
     )
-    secrets, zeros = tested_secrets(shares), recheck_zeros(shares, sizes.n)
-    nxt = AwaitingUnmask(dealt, shown.accepted, secrets, zeros, unreadable, challenge, digest, shown.signature)
-    return nxt, reply.encode()
+    return SketchReply.sign(identity, state.dealt.plan.digest, state.shown, state.shown_signature, parts)
 
 
 def check_challenge(dealt: Dealt, roster: Roster, shown: Challenge, digest: Digest) -> bytes:
@@ -118,7 +131,10 @@ def _open_one(dealt: Dealt, sizes: Sizes, dealer: int, commitment: MaskedNormCom
     return Share.decode(open_envelope(dealt.run_key.secret, way, envelope), sizes)
 
 
-def _geometry(dealt: Dealt, sizes: Sizes, P: SketchMap, shown: Challenge, shares: list[Share]) -> Residues:
+def _geometry(
+    dealt: Dealt, sizes: Sizes, P: SketchMap, shown: Challenge, shares: list[Share], pads: Residues
+) -> Residues:
     A = public_sums(P, PublicElements(terms_of(dealt.plan).seed_a, sizes.B))
     sketched = sketch_shares(P, A, shown.sketches, tested_secrets(shares))
-    return square_shares(sketched, geometry_zeros(shares, sizes.n), shown.accepted)
+    bare = square_shares(sketched, geometry_zeros(shares, sizes), shown.accepted)
+    return ring.add(bare, blinds(pads, shown.accepted))

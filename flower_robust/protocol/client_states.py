@@ -60,18 +60,30 @@ class AwaitingChallenge(_Redacted):
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Held:
+    """What a client holds of A dealers' secrets: `secrets` [A, 2, N], shares of s; `recheck_zeros` [A, 2, m];
+    `pad_keys`: k of its pads, 32 bytes each."""
+
+    secrets: Residues
+    recheck_zeros: Residues
+    pad_keys: tuple[bytes, ...]
+
+    def __repr__(self) -> str:
+        return "Held(<redacted>)"
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class AwaitingUnmask(_Redacted):
     """After step 3, with the shares that it opened.
 
-    `accepted`: positions of the A dealers; `secret_shares` [A, 2, N] of s, `recheck_zeros` [A, 2, m]; `unreadable`: the
-    dealers it complained about; `shown`, `shown_signature`: what the server showed it and signed; `challenge`: 32
-    bytes; `echoed`: the one decision it signed, in a strict round.
+    `accepted`: positions of the A dealers; `held`: of their secrets; `unreadable`: the dealers it complained about;
+    `shown`, `shown_signature`: what the server showed it and signed; `challenge`: 32 bytes; `echoed`: the one decision
+    it signed, in a strict round.
     """
 
     dealt: Dealt
     accepted: tuple[int, ...]
-    secret_shares: Residues
-    recheck_zeros: Residues
+    held: Held
     unreadable: tuple[int, ...]
     challenge: bytes
     shown: Digest
@@ -81,12 +93,15 @@ class AwaitingUnmask(_Redacted):
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class AwaitingRecheck(_Redacted):
-    """After step 5: the shares are still there for one recheck, in case the sum turns out void."""
+    """After step 5: the shares are still there for one recheck, in case the sum turns out void.
+
+    `pad_seed`: what its own keys k are drawn from, 32 bytes; nothing else of its entropy is needed any more.
+    """
 
     dealt: Dealt
     accepted: tuple[int, ...]
-    secret_shares: Residues
-    recheck_zeros: Residues
+    held: Held
+    pad_seed: bytes
     challenge: bytes
     shown: Digest
     decision: Digest

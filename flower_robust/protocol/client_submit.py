@@ -16,7 +16,7 @@ from flower_robust.masking.ring import Residues
 from flower_robust.protocol.audit import Kept, check_announcement
 from flower_robust.protocol.client_states import AwaitingChallenge, Dealt
 from flower_robust.protocol.codec import Field, from_server
-from flower_robust.protocol.dealing import Share, deal, envelope_secret, own_secret, route
+from flower_robust.protocol.dealing import Dealing, envelope_secret, own_secret, route
 from flower_robust.protocol.plan import RoundPlan
 from flower_robust.protocol.replies import Submission, upload_digest
 from flower_robust.protocol.shown import Offer
@@ -59,12 +59,12 @@ def submit(
     y = mask(x, own_secret(entropy), PublicElements(terms.seed_a, sizes.B), derived(entropy, "noise"))
     opening = NormOpening(_squared_norm(x), derived(entropy, "norm-salt"))
     position = plan.cohort.index(identity.name)
-    shares = deal(entropy, sizes)
-    message = _signed(offer, identity, position, entropy, opening, y, shares)
+    dealing = Dealing.draw(entropy, sizes)
+    message = _signed(offer, identity, position, entropy, opening, y, dealing)
     dealt = Dealt(
         plan, offer.keys, run_key, position, entropy, opening, message.commitment.encode(), offer.announcement
     )
-    return AwaitingChallenge(dealt, shares[position].encode()), message.encode(), y
+    return AwaitingChallenge(dealt, dealing.share(position).encode()), message.encode(), y
 
 
 def check_offer(offer: Offer, roster: Roster, identity: Identity, run_key: RunKey) -> None:
@@ -93,12 +93,11 @@ def _signed(
     entropy: bytes,
     opening: NormOpening,
     y: Residues,
-    shares: list[Share],
+    dealing: Dealing,
 ) -> Submission:
     plan = offer.plan
     envelopes = [
-        b"" if j == position else _sealed(plan, position, j, offer.keys[j], entropy, share)
-        for j, share in enumerate(shares)
+        b"" if j == position else _sealed(plan, position, j, key, entropy, dealing) for j, key in enumerate(offer.keys)
     ]
     digests = [envelope_digest(route(plan, position, j), envelope) for j, envelope in enumerate(envelopes)]
     commitment = MaskedNormCommitment.sign(
@@ -111,8 +110,10 @@ def _signed(
     return Submission(commitment, y, tuple(envelopes))
 
 
-def _sealed(plan: RoundPlan, dealer: int, receiver: int, key: KeyAnnouncement, entropy: bytes, share: Share) -> bytes:
-    secret = envelope_secret(entropy, receiver)
+def _sealed(
+    plan: RoundPlan, dealer: int, receiver: int, key: KeyAnnouncement, entropy: bytes, dealing: Dealing
+) -> bytes:
+    secret, share = envelope_secret(entropy, receiver), dealing.share(receiver)
     return seal(secret, key.public_key, route(plan, dealer, receiver), share.encode())
 
 

@@ -12,8 +12,9 @@ from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.ring import Residues
 from flower_robust.protocol.client_states import AwaitingRecheck, AwaitingUnmask
 from flower_robust.protocol.codec import Field, from_server
+from flower_robust.protocol.pads import pad_seed
 from flower_robust.protocol.plan import RoundPlan
-from flower_robust.protocol.replies import Attestation, Echo, SharesReply
+from flower_robust.protocol.replies import Echo, SharesReply
 from flower_robust.protocol.shown import Unmask, Weights
 from flower_robust.protocol.sizes import Sizes, terms_of
 from flower_robust.protocol.terms import MaskingTerms
@@ -53,8 +54,8 @@ def unmask(state: AwaitingUnmask, roster: Roster, identity: Identity, message: F
     nxt = AwaitingRecheck(
         state.dealt,
         state.accepted,
-        state.secret_shares,
-        state.recheck_zeros,
+        state.held,
+        pad_seed(state.dealt.entropy),
         state.challenge,
         state.shown,
         decision,
@@ -92,7 +93,7 @@ def _checked_request(state: AwaitingUnmask, roster: Roster, message: Field) -> t
     plan, terms = state.dealt.plan, terms_of(state.dealt.plan)
     request = from_server(lambda: Unmask.decode(message, Sizes.of(plan)), STEP)
     decision = request.verify(terms.server_key, plan.digest, state.shown)
-    _check_attestations(state, roster, request.attestations)
+    _check_attestations(state, roster, request)
     check_weights(terms, state.accepted, request.weights)
     missing = [dealer for dealer in state.unreadable if request.weights[:, dealer].any()]
     if missing:
@@ -100,16 +101,21 @@ def _checked_request(state: AwaitingUnmask, roster: Roster, message: Field) -> t
     return request, decision
 
 
-def _check_attestations(state: AwaitingUnmask, roster: Roster, attestations: Mapping[int, Attestation]) -> None:
+def _check_attestations(state: AwaitingUnmask, roster: Roster, request: Unmask) -> None:
+    """FaultyServer unless 2t + 1 clients, and all of those in the sum, signed that they were shown the same."""
     plan, needed = state.dealt.plan, 2 * terms_of(state.dealt.plan).threshold + 1
-    agreeing = {p for p, attestation in attestations.items() if attestation.shown == state.shown}
+    agreeing = {p for p, attestation in request.attestations.items() if attestation.shown == state.shown}
     for position in agreeing:
         try:
-            attestations[position].verify(roster, plan.cohort[position], plan.digest)
+            request.attestations[position].verify(roster, plan.cohort[position], plan.digest)
         except ClientFault as fault:
             raise FaultyServer(STEP, str(fault), "attestations that verify") from None
     if len(agreeing) < needed:
         raise FaultyServer(STEP, f"{len(agreeing)} clients that were shown the same", f"at least {needed}")
+    for dealer in map(int, np.flatnonzero(request.weights.any(axis=0))):
+        if dealer not in agreeing:
+            found = f"a sum with {plan.cohort[dealer]}, who signed nothing about this challenge"
+            raise FaultyServer(STEP, found, "clients that were shown the same")
 
 
 def _check_echoes(plan: RoundPlan, roster: Roster, decision: Digest, echoes: Mapping[int, bytes]) -> None:
@@ -130,7 +136,7 @@ def echoes_needed(plan: RoundPlan) -> int:
 
 def _summed(state: AwaitingUnmask, weights: Weights) -> Residues:
     rows = [[int(row[dealer]) for dealer in state.accepted] for row in weights]
-    return np.stack([ring.weighted_sum(row, list(state.secret_shares)) for row in rows], axis=1)
+    return np.stack([ring.weighted_sum(row, list(state.held.secrets)) for row in rows], axis=1)
 
 
 def message_bytes(message: Field) -> bytes:

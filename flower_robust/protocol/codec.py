@@ -1,6 +1,6 @@
 """The one codec of masked messages: version byte, domain and type, then fields of stated length.
 
-    message = 01 ‖ (length ‖ "flower-robust/v1/" + kind) ‖ (length ‖ field_1) ‖ ...      lengths: 4 bytes, big endian
+    message = 02 ‖ (length ‖ "flower-robust/v1/" + kind) ‖ (length ‖ field_1) ‖ ...      lengths: 4 bytes, big endian
 
 Everything read here is checked for its exact length and range; anything else is a ValueError, which the step that reads
 turns into a fault of the sender. Large fields are views of the message, not copies.
@@ -13,7 +13,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from flower_robust.commitments.encoding import VERSION
 from flower_robust.commitments.statement import CONTEXT
 from flower_robust.errors import ClientFault, FaultyServer, MalformedReply, OversizedReply
 from flower_robust.masking.parameters import PARAMETERS
@@ -22,6 +21,8 @@ from flower_robust.masking.ring import Residues
 Field = bytes | memoryview
 Message = TypeVar("Message")
 
+VERSION = 2
+"""First byte of every masked message; 2: what concerns a dealer is padded."""
 _LENGTH = struct.Struct(">I")
 _WORD = np.dtype("<u4")
 

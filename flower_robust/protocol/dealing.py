@@ -2,6 +2,7 @@
 
 degree t:     s_0 ... s_{N−1}, blinds of the degree test
 degree 2t:    sharings of zero: m for the own norms, one per peer, m for the norms of a recheck, zero-test blinds
+not shared:   the key of the receiver's pads, which it shares with the dealer alone (`pads`)
 """
 
 from collections.abc import Sequence
@@ -12,40 +13,45 @@ import numpy as np
 
 from flower_robust.commitments.envelope import Route
 from flower_robust.commitments.transcript import derived
+from flower_robust.masking import ring
 from flower_robust.masking.decoding import test_values
 from flower_robust.masking.masks import draw_secret
 from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.ring import Residues
-from flower_robust.masking.sharing import share, share_zero
+from flower_robust.masking.sharing import polynomials, share_of
 from flower_robust.masking.stream import uniform
 from flower_robust.protocol.codec import Field, exact, octets, residues
+from flower_robust.protocol.pads import dealt_key, pad_seed
 from flower_robust.protocol.plan import RoundPlan
-from flower_robust.protocol.sizes import REPETITIONS, Sizes
+from flower_robust.protocol.sizes import PAD_KEY_BYTES, REPETITIONS, Sizes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Share:
-    """One receiver's part of one dealing: `secret` [2, N + repetitions], `zeros` [2, 2m + n + repetitions]."""
+    """One receiver's part of one dealing: `secret` [2, N + repetitions], `zeros` [2, 2m + n + repetitions] and
+    `pad_key`, 32 bytes."""
 
     secret: Residues
     zeros: Residues
+    pad_key: bytes
 
     def encode(self) -> bytes:
-        """The words of both, 4 bytes each; about 33 kB."""
-        return b"".join((octets(self.secret), octets(self.zeros)))
+        """The words of both, 4 bytes each, and the key; about 33 kB."""
+        return b"".join((octets(self.secret), octets(self.zeros), self.pad_key))
 
     @classmethod
     def decode(cls, plaintext: Field, sizes: Sizes) -> Self:
         """Inverse of `encode`; ValueError on another length or a residue out of range."""
         exact(plaintext, sizes.share_bytes)
         view = memoryview(plaintext)
-        cut = 8 * sizes.secret_words
-        return cls(residues(view[:cut], sizes.secret_words), residues(view[cut:], sizes.zero_words))
+        cut, end = 8 * sizes.secret_words, -PAD_KEY_BYTES
+        secret, zeros = residues(view[:cut], sizes.secret_words), residues(view[cut:end], sizes.zero_words)
+        return cls(secret, zeros, bytes(view[end:]))
 
     @classmethod
     def missing(cls, sizes: Sizes) -> Self:
         """Zeros, in place of a share that did not open."""
-        return cls(np.zeros((2, sizes.secret_words), np.uint32), np.zeros((2, sizes.zero_words), np.uint32))
+        return cls(ring.zeros(sizes.secret_words), ring.zeros(sizes.zero_words), bytes(PAD_KEY_BYTES))
 
 
 def own_secret(entropy: bytes) -> Residues:
@@ -53,13 +59,33 @@ def own_secret(entropy: bytes) -> Residues:
     return draw_secret(derived(entropy, "secret"))
 
 
-def deal(entropy: bytes, sizes: Sizes) -> list[Share]:
-    """The n shares of one dealing, all of it drawn from `entropy`."""
-    blinds = uniform(derived(entropy, "degree-blinds"), "blinds", REPETITIONS)
-    values = np.concatenate([own_secret(entropy), blinds], axis=1)
-    secrets = share(values, sizes.t, sizes.n, derived(entropy, "shares"))
-    zeros = share_zero(sizes.zero_words, 2 * sizes.t, sizes.n, derived(entropy, "zeros"))
-    return [Share(secrets[j], zeros[j]) for j in range(sizes.n)]
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Dealing:
+    """One dealer's polynomials: `secrets` [2, t + 1, N + repetitions] and `zeros` [2, 2t + 1, 2m + n + repetitions].
+
+    Shares are computed one receiver at a time, so that no client holds n of them.
+    """
+
+    secrets: Residues
+    zeros: Residues
+    pad_seed: bytes
+
+    @classmethod
+    def draw(cls, entropy: bytes, sizes: Sizes) -> Self:
+        """All of it from `entropy`."""
+        blinds = uniform(derived(entropy, "degree-blinds"), "blinds", REPETITIONS)
+        values = np.concatenate([own_secret(entropy), blinds], axis=1)
+        secrets = polynomials(values, sizes.t, sizes.n, derived(entropy, "shares"))
+        zeros = polynomials(ring.zeros(sizes.zero_words), 2 * sizes.t, sizes.n, derived(entropy, "zeros"))
+        return cls(secrets, zeros, pad_seed(entropy))
+
+    def share(self, receiver: int) -> Share:
+        """What goes into the envelope to one receiver."""
+        zeros = share_of(self.zeros, receiver)
+        return Share(share_of(self.secrets, receiver), zeros, dealt_key(self.pad_seed, receiver))
+
+    def __repr__(self) -> str:
+        return "Dealing(<redacted>)"
 
 
 def envelope_secret(entropy: bytes, receiver: int) -> bytes:
@@ -96,12 +122,17 @@ def tested_secrets(shares: Sequence[Share]) -> Residues:
     return np.stack([share.secret[:, : PARAMETERS.N] for share in shares])
 
 
-def geometry_zeros(shares: Sequence[Share], n: int) -> Residues:
+def geometry_zeros(shares: Sequence[Share], sizes: Sizes) -> Residues:
     """The zero shares that blind norms and distances, [A, 2, m + n]."""
-    return np.stack([share.zeros[:, : PARAMETERS.m + n] for share in shares])
+    return np.stack([share.zeros[:, : sizes.geometry_words] for share in shares])
 
 
-def recheck_zeros(shares: Sequence[Share], n: int) -> Residues:
+def recheck_zeros(shares: Sequence[Share], sizes: Sizes) -> Residues:
     """The zero shares that blind the norms of a recheck, [A, 2, m]."""
-    start = PARAMETERS.m + n
+    start = sizes.geometry_words
     return np.stack([share.zeros[:, start : start + PARAMETERS.m] for share in shares])
+
+
+def pad_keys(shares: Sequence[Share]) -> tuple[bytes, ...]:
+    """The keys k of the responder's pads, one per dealer."""
+    return tuple(share.pad_key for share in shares)

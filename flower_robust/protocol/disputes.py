@@ -19,12 +19,15 @@ from flower_robust.errors import (
     InconsistentShares,
     NonZeroSharing,
     StaleCommitment,
+    WrongPadKey,
     WrongShare,
 )
 from flower_robust.masking.decoding import correctable, inspect_dealers
+from flower_robust.masking.ring import Residues
 from flower_robust.protocol.client_states import AwaitingRecheck, AwaitingUnmask
 from flower_robust.protocol.codec import Field, check_size, from_client, from_positions, from_server, octets
-from flower_robust.protocol.dealing import Share, deal, envelope_secret, route, test_answers
+from flower_robust.protocol.dealing import Dealing, Share, envelope_secret, route, test_answers
+from flower_robust.protocol.pads import SKETCH, keys_of, pad_key, padded_tests, sketch_pads
 from flower_robust.protocol.replies import Disclosure
 from flower_robust.protocol.server_inspect import tests_of
 from flower_robust.protocol.server_states import Inspected
@@ -37,8 +40,8 @@ STEP = "dispute"
 
 def dispute(inspected: Inspected) -> bytes:
     """What every suspect dealer is asked: all that its receivers signed about shares."""
-    statements = {j: (reply.attestation, reply.tests, reply.complaints) for j, reply in inspected.replies.items()}
-    return Dispute(statements).encode()
+    replies = inspected.replies.items()
+    return Dispute({j: (reply.attestation, reply.parts.tests, reply.parts.complaints) for j, reply in replies}).encode()
 
 
 def dispute_digest(message: Field) -> Digest:
@@ -55,7 +58,7 @@ def answer_dispute(
     """
     plan, sizes = state.dealt.plan, Sizes.of(state.dealt.plan)
     found = from_server(lambda: Dispute.decode(message, len(state.accepted), sizes.n), STEP)
-    shares, column = deal(state.dealt.entropy, sizes), state.accepted.index(state.dealt.position)
+    dealing, column = Dealing.draw(state.dealt.entropy, sizes), state.accepted.index(state.dealt.position)
     secrets: dict[int, bytes] = {}
     for receiver, (attestation, tests, complaints) in found.statements.items():
         try:
@@ -65,12 +68,18 @@ def answer_dispute(
         signed = (digest("tests", octets(tests)), digest("complaints", from_positions(complaints)))
         if (attestation.shown, attestation.tests, attestation.complaints) != (state.shown, *signed):
             raise FaultyServer(STEP, "a statement that was not signed for this challenge", "signed statements")
-        right = test_answers([shares[receiver]], state.challenge)[:, 0]
+        right = _right_tests(dealing.share(receiver), state.challenge, state.shown, sizes)
         if receiver != state.dealt.position and (
             state.dealt.position in complaints or (tests[:, column] != right).any()
         ):
             secrets[receiver] = envelope_secret(state.dealt.entropy, receiver)
     return Disclosure.sign(identity, plan.digest, dispute_digest(message), secrets).encode()
+
+
+def _right_tests(share: Share, challenge: bytes, shown: Digest, sizes: Sizes) -> Residues:
+    """What the holder of this share should have signed about it, [2, 2·repetitions]: it binds the key of its pads."""
+    pads = sketch_pads([pad_key(share.pad_key, SKETCH, shown)], sizes)
+    return padded_tests(test_answers([share], challenge), pads, sizes)[:, 0]
 
 
 def verify_disclosure(inspected: Inspected, name: str, message: Field, asked: Field) -> Disclosure:
@@ -110,7 +119,9 @@ def _answered(inspected: Inspected, dealer: int, disclosure: Disclosure) -> list
         if fault is not None:
             faults.append(fault)
             liars.add(receiver)
-    complainants = {j for j, reply in inspected.replies.items() if dealer in reply.complaints}
+        if isinstance(fault, WrongPadKey):
+            return faults
+    complainants = {j for j, reply in inspected.replies.items() if dealer in reply.parts.complaints}
     if complainants - liars:
         return [*faults, BadEnvelope(name, STEP, "no opening of an envelope complained about", "its opening")]
     return faults + _retested(inspected, dealer, liars)
@@ -125,15 +136,19 @@ def _disclosed(inspected: Inspected, dealer: int, receiver: int, secret: bytes) 
 
 
 def _verdict(inspected: Inspected, dealer: int, receiver: int, share: Share) -> ClientFault | None:
-    """What the opened share says about its receiver: that it complained, or answered, against what it had."""
+    """What the opened envelope says: of its dealer, that it disclosed another key; of its receiver, that it complained,
+    or answered, against what it had."""
     challenged, reply = inspected.challenged, inspected.replies.get(receiver)
     if reply is None:
         return None
     names = challenged.round.name(receiver), challenged.round.name(dealer)
-    if dealer in reply.complaints:
+    keys = keys_of(inspected.replies[dealer].parts.pad_keys, len(challenged.accepted))
+    if keys[challenged.accepted.index(receiver)] != pad_key(share.pad_key, SKETCH, challenged.shown):
+        return WrongPadKey(names[1], STEP, f"another pad key for {names[0]}", "the one in its envelope")
+    if dealer in reply.parts.complaints:
         return FalseComplaint(names[0], STEP, f"a complaint about {names[1]}", "no complaint about a good envelope")
-    right = test_answers([share], challenged.challenge)[:, 0]
-    if (reply.tests[:, challenged.accepted.index(dealer)] != right).any():
+    right = _right_tests(share, challenged.challenge, challenged.shown, Sizes.of(challenged.round.plan))
+    if (reply.parts.tests[:, challenged.accepted.index(dealer)] != right).any():
         return WrongShare(names[0], STEP, f"wrong test values of {names[1]}'s shares", "the values of the opened share")
     return None
 
@@ -160,7 +175,7 @@ def _silent(inspected: Inspected, dealer: int) -> list[ClientFault]:
 def _misfits(inspected: Inspected, dealer: int, responders: list[int], t: int, *, exact: bool) -> list[ClientFault]:
     challenged = inspected.challenged
     name, column = challenged.round.name(dealer), challenged.accepted.index(dealer)
-    for values, degree, vanishing in tests_of(inspected.replies, responders, [column], t):
+    for values, degree, vanishing in tests_of(inspected.values, responders, [column], t):
         found = inspect_dealers(values, responders, degree, vanishing=vanishing)
         if found.faulty or (exact and found.dissent):
             kind = NonZeroSharing if vanishing else InconsistentShares

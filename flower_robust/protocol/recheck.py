@@ -2,7 +2,8 @@
 
 A wrapped update passes all m ring sums of one challenge with probability below 10^-3; a second challenge, drawn from
 the first and from the void decision, catches it. Every dealer shared the zeros that blind this second opening with its
-submission; a client answers it once.
+submission; a client answers it once. Fresh norms are padded as the first ones were (`pads`), so those of a client that
+does not answer stay closed: it is blamed for its silence only.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ import numpy as np
 
 from flower_robust.commitments import Identity
 from flower_robust.commitments.transcript import digest, sign_shown, verify_shown
-from flower_robust.errors import ClientFault
+from flower_robust.errors import ClientFault, InconsistentShares, NotEnoughShares
 from flower_robust.masking import ring
 from flower_robust.masking.decoding import open_shares
 from flower_robust.masking.parameters import PARAMETERS
@@ -23,6 +24,7 @@ from flower_robust.protocol.client_shares import check_own_sketch
 from flower_robust.protocol.client_states import AwaitingRecheck, Finished, finish
 from flower_robust.protocol.codec import Field, from_server
 from flower_robust.protocol.norms import bound_fault
+from flower_robust.protocol.pads import RECHECK, disclosed, keys_of, pad_key, recheck_pads
 from flower_robust.protocol.plan import RoundPlan
 from flower_robust.protocol.replies import SharesReply
 from flower_robust.protocol.server_open import decision_of, verify_shares
@@ -56,9 +58,12 @@ def answer_recheck(state: AwaitingRecheck, identity: Identity, y: Residues, mess
     P = _fresh_map(plan, state.challenge, state.decision)
     check_own_sketch(state.dealt, P, y, state.accepted, found.sketches, STEP)
     A = public_sums(P, PublicElements(terms.seed_a, Sizes.of(plan).B))
-    norms = partial_norms(sketch_shares(P, A, found.sketches, state.secret_shares))
-    blinded = ring.add(norms, np.ascontiguousarray(np.moveaxis(state.recheck_zeros, 1, 0)))
-    reply = SharesReply.sign(identity, "recheck-reply", plan.digest, found.shown, blinded)
+    norms = partial_norms(sketch_shares(P, A, found.sketches, state.held.secrets))
+    view = _view(state.decision, found)
+    pads = recheck_pads([pad_key(key, RECHECK, view) for key in state.held.pad_keys])
+    hidden = ring.add(*(np.moveaxis(words, 1, 0) for words in (state.held.recheck_zeros, pads)))
+    keys = disclosed(state.pad_seed, state.accepted, RECHECK, view)
+    reply = SharesReply.sign(identity, "recheck-reply", plan.digest, found.shown, ring.add(norms, hidden), keys)
     return finish(state), reply.encode()
 
 
@@ -66,24 +71,41 @@ def verify_recheck_reply(decided: Decided, name: str, message: Field, asked: Fie
     """The shares of `name`. Raises MalformedReply, OversizedReply, BadSignature or StaleCommitment."""
     accepted = len(decided.challenged.accepted)
     request = Recheck.decode(asked, accepted).shown
-    return verify_shares(decided.challenged.round, name, "recheck-reply", message, request, accepted, PARAMETERS.m)
+    shape = (accepted, PARAMETERS.m)
+    return verify_shares(decided.challenged.round, name, "recheck-reply", message, request, *shape, keys=accepted)
 
 
 def name_wrapped(decided: Decided, replies: Mapping[int, SharesReply], seed: bytes) -> list[ClientFault]:
-    """NormBoundExceeded for every dealer of the sum whose fresh norms are not all small; `seed`: 32 secret bytes.
+    """The blame of every dealer that answered and whose fresh norms are not all small; `seed`: 32 secret bytes.
 
-    Raises NotEnoughShares as in step 4.
+    Dealers are decoded one by one: who disclosed wrong keys spoils its own norms only, and InconsistentShares names it
+    where no polynomial fits them. Raises NotEnoughShares below 2t + 1 replies.
     """
-    round, dealers = decided.challenged.round, decided.inspected.dealers
-    responders = [j for j in sorted(replies) if j in decided.responders]
-    columns = [decided.challenged.accepted.index(i) for i in dealers]
-    shape = (2, len(dealers) * PARAMETERS.m)
-    shares = np.array([replies[j].shares[:, columns].reshape(shape) for j in responders]).reshape(-1, *shape)
-    opened = open_shares(shares, responders, 2 * terms_of(round.plan).threshold, seed, STEP)
-    pairs = np.zeros((2, len(dealers) * (len(dealers) - 1) // 2), np.uint32)
-    squares = read_squares(np.concatenate([pairs, opened.values], axis=1), len(dealers), round.plan.norm_bound)
-    found = (bound_fault(round.plan, round.name(i), squares, row, STEP) for row, i in enumerate(dealers))
+    needed = 2 * terms_of(decided.challenged.round.plan).threshold + 1
+    if len(replies) < needed:
+        raise NotEnoughShares(STEP, needed, len(replies), sorted(replies))
+    found = (_fresh_fault(decided, replies, dealer, seed) for dealer in sorted(replies))
     return [fault for fault in found if fault is not None]
+
+
+def _fresh_fault(decided: Decided, replies: Mapping[int, SharesReply], dealer: int, seed: bytes) -> ClientFault | None:
+    round, accepted = decided.challenged.round, decided.challenged.accepted
+    keys = keys_of(replies[dealer].pad_keys, len(accepted))
+    pads = recheck_pads([keys[accepted.index(j)] for j in sorted(replies)])
+    padded = np.stack([replies[j].shares[:, accepted.index(dealer)] for j in sorted(replies)])
+    shares = np.moveaxis(ring.subtract(*(np.moveaxis(words, 1, 0) for words in (padded, pads))), 1, 0)
+    try:
+        opened = open_shares(shares, sorted(replies), 2 * terms_of(round.plan).threshold, seed, STEP)
+    except NotEnoughShares:
+        found = "fresh norms that fit no polynomial"
+        return InconsistentShares(round.name(dealer), STEP, found, "shares of one polynomial")
+    squares = read_squares(opened.values, 1, round.plan.norm_bound)
+    return bound_fault(round.plan, round.name(dealer), squares, 0, STEP)
+
+
+def _view(decision: Digest, shown: Recheck) -> Digest:
+    """What a client was shown when it answered: the decision binds the first challenge, and so the fresh one."""
+    return digest("recheck-view", decision, shown.shown)
 
 
 def _fresh_map(plan: RoundPlan, challenge: bytes, decision: Digest) -> SketchMap:

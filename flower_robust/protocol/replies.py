@@ -21,7 +21,7 @@ from flower_robust.protocol.codec import (
     residues,
     table,
 )
-from flower_robust.protocol.sizes import REPETITIONS, Sizes
+from flower_robust.protocol.sizes import PAD_KEY_BYTES, REPETITIONS, Sizes
 from flower_robust.types import Digest, RosterName, Signature
 
 
@@ -90,71 +90,67 @@ class Attestation:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SketchReply:
-    """Step 3: what one client computed from its shares of the A accepted dealers.
+class SketchParts:
+    """What one client computed from its shares of the A accepted dealers, padded (`pads`).
 
     `tests` [2, A, 2·repetitions]: its values of the degree test, then of the zero test; `geometry`
     [2, A(A−1)/2 + A·m]: its blinded shares of distances and partial norms; `opening`: of its own norm commitment;
-    `complaints`: dealers (positions in the cohort) whose envelope did not open; `shown_signature`: what the server
-    signed, sent back so that two different ones meet.
+    `complaints`: dealers (positions in the cohort) whose envelope did not open; `pad_keys`: 32 bytes per accepted
+    client, under which that one padded what concerns this one if both were shown the same.
     """
 
-    attestation: Attestation
     tests: Residues
     geometry: Residues
     opening: NormOpening
     complaints: tuple[int, ...]
+    pad_keys: bytes
+
+    @property
+    def digests(self) -> tuple[Digest, Digest, Digest]:
+        """What an attestation signs of it."""
+        return (
+            digest("tests", octets(self.tests)),
+            digest("geometry", octets(self.geometry), self.opening.encode(), self.pad_keys),
+            digest("complaints", from_positions(self.complaints)),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SketchReply:
+    """Step 3: parts, signed; `shown_signature`: what the server signed, sent back so that two different ones meet."""
+
+    attestation: Attestation
+    parts: SketchParts
     shown_signature: bytes
 
     @classmethod
     def sign(
-        cls,
-        identity: Identity,
-        plan_digest: Digest,
-        shown: Digest,
-        shown_signature: bytes,
-        tests: Residues,
-        geometry: Residues,
-        opening: NormOpening,
-        complaints: tuple[int, ...],
+        cls, identity: Identity, plan_digest: Digest, shown: Digest, shown_signature: bytes, parts: SketchParts
     ) -> Self:
         """The reply of `identity`."""
-        parts = _part_digests(tests, geometry, opening, complaints)
-        attestation = Attestation.sign(identity, plan_digest, shown, parts)
-        return cls(attestation, tests, geometry, opening, complaints, shown_signature)
+        return cls(Attestation.sign(identity, plan_digest, shown, parts.digests), parts, shown_signature)
 
     def encode(self) -> bytes:
-        """About 0.5 kB + 8·(A²/2 + A·(m + 4)) bytes."""
-        parts = (octets(self.tests), octets(self.geometry), self.opening.encode(), from_positions(self.complaints))
+        """About 0.5 kB + 8·(A²/2 + A·(m + 8)) bytes."""
+        tests, geometry, opening = octets(self.parts.tests), octets(self.parts.geometry), self.parts.opening.encode()
+        parts = (tests, geometry, opening, from_positions(self.parts.complaints), self.parts.pad_keys)
         return encode("sketch-reply", self.attestation.encode(), *parts, self.shown_signature)
 
     @classmethod
     def decode(cls, message: Field, accepted: int, n: int) -> Self:
         """Inverse of `encode` for a cohort of n with A accepted; ValueError on anything else."""
-        attestation, tests, geometry, opening, complaints, signature = decode("sketch-reply", message, 6)
-        values = accepted * (accepted - 1) // 2 + accepted * PARAMETERS.m
-        found = cls(
-            Attestation.decode(attestation),
+        attestation, tests, geometry, opening, complaints, keys, signature = decode("sketch-reply", message, 7)
+        parts = SketchParts(
             residues(tests, accepted, 2 * REPETITIONS),
-            residues(geometry, values),
+            residues(geometry, accepted * (accepted - 1) // 2 + accepted * PARAMETERS.m),
             NormOpening.decode(bytes(opening)),
             positions(complaints, n),
-            fixed(signature, 64),
+            fixed(keys, PAD_KEY_BYTES * accepted),
         )
-        signed = (found.attestation.tests, found.attestation.geometry, found.attestation.complaints)
-        if signed != _part_digests(found.tests, found.geometry, found.opening, found.complaints):
+        found = cls(Attestation.decode(attestation), parts, fixed(signature, 64))
+        if parts.digests != (found.attestation.tests, found.attestation.geometry, found.attestation.complaints):
             raise ValueError("found parts that are not the signed ones")
         return found
-
-
-def _part_digests(
-    tests: Residues, geometry: Residues, opening: NormOpening, complaints: tuple[int, ...]
-) -> tuple[Digest, Digest, Digest]:
-    return (
-        digest("tests", octets(tests)),
-        digest("geometry", octets(geometry), opening.encode()),
-        digest("complaints", from_positions(complaints)),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,35 +186,46 @@ class Echo:
 class SharesReply:
     """Shares that answer one signed request: "unmask-reply", of Σ w_i·s_i (step 5), or "recheck-reply", of fresh norms.
 
-    signature = Ed25519(pack(".../<kind>", plan, name, digest of the request, H(shares)))
+    signature = Ed25519(pack(".../<kind>", plan, name, digest of the request, H(shares, pad keys)))
+
+    The shares of a recheck are padded; `pad_keys` then holds 32 bytes per accepted client, as in a sketch reply.
     """
 
     kind: str
     request: Digest
     shares: Residues
+    pad_keys: bytes
     signature: Signature
 
     @classmethod
-    def sign(cls, identity: Identity, kind: str, plan_digest: Digest, request: Digest, shares: Residues) -> Self:
+    def sign(
+        cls,
+        identity: Identity,
+        kind: str,
+        plan_digest: Digest,
+        request: Digest,
+        shares: Residues,
+        pad_keys: bytes = b"",
+    ) -> Self:
         """The reply of `identity`."""
-        fields = (plan_digest, identity.name.encode(), request, digest(kind, octets(shares)))
-        return cls(kind, request, shares, sign_statement(identity, kind, *fields))
+        fields = (plan_digest, identity.name.encode(), request, digest(kind, octets(shares), pad_keys))
+        return cls(kind, request, shares, pad_keys, sign_statement(identity, kind, *fields))
 
     def verify(self, roster: Roster, name: RosterName, plan_digest: Digest) -> None:
         """Raises UnknownClient or BadSignature, which blame whoever sent it in this name."""
-        fields = (plan_digest, name.encode(), self.request, digest(self.kind, octets(self.shares)))
+        fields = (plan_digest, name.encode(), self.request, digest(self.kind, octets(self.shares), self.pad_keys))
         verify_statement(roster, name, self.kind, *fields, signature=self.signature)
 
     def encode(self) -> bytes:
         """The shares, 8 bytes per word, and about 150 bytes."""
-        return encode(self.kind, self.request, octets(self.shares), self.signature)
+        return encode(self.kind, self.request, octets(self.shares), self.pad_keys, self.signature)
 
     @classmethod
-    def decode(cls, kind: str, message: Field, *shape: int) -> Self:
-        """Inverse of `encode` for shares [2, *shape]; ValueError on anything else."""
-        request, shares, signature = decode(kind, message, 3)
-        words = residues(shares, *shape)
-        return cls(kind, Digest(fixed(request, 32)), words, Signature(fixed(signature, 64)))
+    def decode(cls, kind: str, message: Field, *shape: int, keys: int = 0) -> Self:
+        """Inverse of `encode` for shares [2, *shape] and so many pad keys; ValueError on anything else."""
+        request, shares, pad_keys, signature = decode(kind, message, 4)
+        words, disclosed = residues(shares, *shape), fixed(pad_keys, PAD_KEY_BYTES * keys)
+        return cls(kind, Digest(fixed(request, 32)), words, disclosed, Signature(fixed(signature, 64)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,12 +53,12 @@ def measure(inspected: Inspected, seed: bytes) -> Measured:
     be located: nothing is then opened.
     """
     challenged, t = inspected.challenged, terms_of(inspected.challenged.round.plan).threshold
-    if len(inspected.responders) <= 2 * t:
-        raise NotEnoughShares(STEP, 2 * t + 1, len(inspected.responders), inspected.responders)
-    columns = [challenged.accepted.index(dealer) for dealer in inspected.dealers]
+    if len(inspected.members) <= 2 * t:
+        raise NotEnoughShares(STEP, 2 * t + 1, len(inspected.members), inspected.members)
+    columns = [challenged.accepted.index(dealer) for dealer in inspected.members]
     chosen = _chosen(len(challenged.accepted), columns)
-    shares = np.stack([inspected.replies[j].geometry[:, chosen] for j in inspected.responders])
-    opened = open_shares(shares, inspected.responders, 2 * t, seed, STEP)
+    shares = np.stack([inspected.values[j][1][:, chosen] for j in inspected.members])
+    opened = open_shares(shares, inspected.members, 2 * t, seed, STEP)
     squares = read_squares(opened.values, len(columns), challenged.round.plan.norm_bound)
     faults = [_wrong(challenged, j) for j in opened.wrong] + _norm_faults(inspected, squares)
     blamed = {challenged.round.position(fault.culprit) for fault in faults}
@@ -67,8 +67,8 @@ def measure(inspected: Inspected, seed: bytes) -> Measured:
     blamed |= {challenged.round.position(fault.culprit) for fault in wrapped}
     return Measured(
         inspected,
-        tuple(inspected.dealers[row] for row in kept),
-        tuple(j for j in inspected.responders if j not in blamed),
+        tuple(inspected.members[row] for row in kept),
+        tuple(j for j in inspected.members if j not in blamed),
         _geometry(challenged.round.plan, squares, kept),
         tuple(faults),
     )
@@ -145,7 +145,7 @@ def _wrong(challenged: Challenged, responder: int) -> ClientFault:
 
 
 def _norm_faults(inspected: Inspected, squares: Squares) -> list[ClientFault]:
-    found = (_norm_fault(inspected, squares, row, dealer) for row, dealer in enumerate(inspected.dealers))
+    found = (_norm_fault(inspected, squares, row, dealer) for row, dealer in enumerate(inspected.members))
     return [fault for fault in found if fault is not None]
 
 
@@ -154,9 +154,7 @@ def _norm_fault(inspected: Inspected, squares: Squares, row: int, dealer: int) -
     name = round.name(dealer)
     if (fault := bound_fault(round.plan, name, squares, row, STEP)) is not None:
         return fault
-    if dealer not in inspected.replies:
-        return None
-    opening = inspected.replies[dealer].opening
+    opening = inspected.replies[dealer].parts.opening
     try:
         inspected.challenged.submissions[dealer].commitment.check_opening(opening)
     except DigestMismatch as mismatch:
@@ -171,12 +169,12 @@ def _consistent(inspected: Inspected, squares: Squares, blamed: set[int]) -> tup
     """
     round = inspected.challenged.round
     most = max(round.plan.f, terms_of(round.plan).threshold)
-    rows = [row for row, dealer in enumerate(inspected.dealers) if dealer not in blamed]
+    rows = [row for row, dealer in enumerate(inspected.members) if dealer not in blamed]
     found = contradictions(squares, rows)
     counts = Counter(chain.from_iterable(found))
     surely = {row for row, count in counts.items() if count > most}
     gone = surely | eliminated((pair for pair in found if not surely & set(pair)), most)
-    faults = [wrapped_fault(round.name(inspected.dealers[row]), counts[row], most) for row in sorted(surely)]
+    faults = [wrapped_fault(round.name(inspected.members[row]), counts[row], most) for row in sorted(surely)]
     return [row for row in rows if row not in gone], list(faults)
 
 

@@ -16,6 +16,7 @@ from flower_robust.errors import Certainty, ClientFault, MalformedReply, Replaye
 from flower_robust.masking.decoding import correctable, inspect_dealers
 from flower_robust.masking.ring import Residues
 from flower_robust.protocol.codec import Field, check_size, from_client
+from flower_robust.protocol.pads import Values, keys_of, stripped
 from flower_robust.protocol.replies import SketchReply
 from flower_robust.protocol.server_states import Challenged, Inspected
 from flower_robust.protocol.sizes import REPETITIONS, Sizes, terms_of
@@ -41,37 +42,50 @@ def verify_sketch_reply(challenged: Challenged, name: str, message: Field) -> Sk
     reply.attestation.verify(round.roster, round.name(position), round.plan.digest)
     if (reply.attestation.shown, reply.shown_signature) != (challenged.shown, challenged.common.signature):
         raise StaleCommitment(name, STEP, "an answer to another challenge", "an answer to this round's challenge")
-    if not set(reply.complaints) <= set(accepted) - {position}:
+    if not set(reply.parts.complaints) <= set(accepted) - {position}:
         raise MalformedReply(name, STEP, "a complaint about itself or an absent client", "complaints about dealers")
     return reply
 
 
-def inspect(challenged: Challenged, replies: Mapping[int, SketchReply], excluded: Iterable[int] = ()) -> Inspected:
-    """Run the degree test and the zero test of every dealer, and remove whoever is part of a contradiction.
+def inspect(challenged: Challenged, replies: Mapping[int, SketchReply]) -> Inspected:
+    """Take the pads off, run both tests of every dealer, and remove whoever is part of a contradiction.
 
-    `replies` by position; `excluded`: positions that are already out. Nobody is blamed; `suspects` go to `disputes`.
+    `replies` by position. A dealer that did not reply disclosed no keys: what concerns it cannot be read, and it leaves
+    the round unblamed. Nobody is blamed here; `suspects` go to `disputes`.
     """
-    removed = set(excluded)
-    replies = {j: reply for j, reply in replies.items() if j not in removed}
-    complaints = [(i, j) for j, reply in replies.items() for i in reply.complaints if i not in removed]
+    sizes = Sizes.of(challenged.round.plan)
+    keys = {i: keys_of(reply.parts.pad_keys, len(challenged.accepted)) for i, reply in replies.items()}
+    values = {}
+    for column, j in enumerate(challenged.accepted):
+        if j in replies:
+            sent, known = (replies[j].parts.tests, replies[j].parts.geometry), {i: k[column] for i, k in keys.items()}
+            values[j] = stripped(sent, challenged.accepted, known, sizes)
+    return _inspected(challenged, replies, values, set())
+
+
+def _inspected(
+    challenged: Challenged, replies: Mapping[int, SketchReply], values: Mapping[int, Values], excluded: set[int]
+) -> Inspected:
+    replies = {j: reply for j, reply in replies.items() if j not in excluded}
+    removed = set(challenged.accepted) - set(replies)
+    complaints = [(i, j) for j, reply in replies.items() for i in reply.parts.complaints if i not in removed]
     spare = max(correctable(len(replies), 2 * terms_of(challenged.round.plan).threshold), 1)
     removed |= eliminated(complaints, spare)
-    faulty, dissent = _tested(challenged, replies, removed)
+    faulty, dissent = _tested(challenged, values, removed)
     removed |= faulty
     removed |= eliminated((edge for edge in dissent if not removed & set(edge)), spare)
     suspects: dict[int, tuple[int, ...]] = dict.fromkeys(faulty, ())
     for dealer, receiver in chain(complaints, dissent):
         suspects[dealer] = (*suspects.get(dealer, ()), receiver)
-    dealers = tuple(i for i in challenged.accepted if i not in removed)
-    responders = tuple(i for i in sorted(replies) if i not in removed)
-    return Inspected(challenged, replies, dealers, responders, suspects)
+    members = tuple(i for i in challenged.accepted if i not in removed)
+    return Inspected(challenged, replies, values, members, suspects)
 
 
 def reinspect(inspected: Inspected, faults: Iterable[ClientFault]) -> Inspected:
     """The inspection without those who were proven to lie: whoever was only contradicted by them comes back."""
     round = inspected.challenged.round
     proven = {round.position(fault.culprit) for fault in faults if fault.certainty is Certainty.PROVEN}
-    return inspect(inspected.challenged, inspected.replies, proven)
+    return _inspected(inspected.challenged, inspected.replies, inspected.values, proven)
 
 
 def eliminated(edges: Iterable[Edge], liars: int) -> set[int]:
@@ -89,28 +103,25 @@ def eliminated(edges: Iterable[Edge], liars: int) -> set[int]:
     return removed
 
 
-def _tested(
-    challenged: Challenged, replies: Mapping[int, SketchReply], removed: set[int]
-) -> tuple[set[int], list[Edge]]:
+def _tested(challenged: Challenged, values: Mapping[int, Values], removed: set[int]) -> tuple[set[int], list[Edge]]:
     """Dealers whose values no polynomial fits, and the contradictions with the others."""
     t = terms_of(challenged.round.plan).threshold
     columns = [c for c, dealer in enumerate(challenged.accepted) if dealer not in removed]
-    dealers = [challenged.accepted[c] for c in columns]
-    responders = [j for j in sorted(replies) if j not in removed]
+    left = [challenged.accepted[c] for c in columns]
     faulty, dissent = set[int](), set[Edge]()
-    if len(responders) <= 2 * t:
+    if len(left) <= 2 * t:
         return faulty, []
-    for values, degree, vanishing in tests_of(replies, responders, columns, t):
-        found = inspect_dealers(values, responders, degree, vanishing=vanishing)
-        faulty |= {dealers[k] for k in found.faulty}
-        dissent |= {(dealers[k], j) for k, members in found.dissent.items() for j in members}
+    for tested, degree, vanishing in tests_of(values, left, columns, t):
+        found = inspect_dealers(tested, left, degree, vanishing=vanishing)
+        faulty |= {left[k] for k in found.faulty}
+        dissent |= {(left[k], j) for k, members in found.dissent.items() for j in members}
     return faulty, sorted(edge for edge in dissent if edge[0] not in faulty)
 
 
 def tests_of(
-    replies: Mapping[int, SketchReply], responders: list[int], columns: list[int], t: int
+    values: Mapping[int, Values], responders: list[int], columns: list[int], t: int
 ) -> Iterable[tuple[Residues, int, bool]]:
     """For each repetition of each test: values [r, 2, dealers], their degree, and whether they vanish at 0."""
     for k in range(2 * REPETITIONS):
-        values = np.stack([replies[j].tests[:, columns, k] for j in responders])
-        yield (values, t, False) if k < REPETITIONS else (values, 2 * t, True)
+        tested = np.stack([values[j][0][:, columns, k] for j in responders])
+        yield (tested, t, False) if k < REPETITIONS else (tested, 2 * t, True)

@@ -68,11 +68,11 @@ def verify_unmask_reply(decided: Decided, name: str, message: Field) -> SharesRe
 
 
 def verify_shares(
-    round: ServerRound, name: str, kind: str, message: Field, request: Digest, *shape: int
+    round: ServerRound, name: str, kind: str, message: Field, request: Digest, *shape: int, keys: int = 0
 ) -> SharesReply:
-    """The signed shares [2, *shape] of `name` in answer to this request."""
+    """The signed shares [2, *shape] of `name`, and so many pad keys, in answer to this request."""
     check_size(message, Sizes.of(round.plan).reply_bytes, name, kind)
-    reply = from_client(lambda: SharesReply.decode(kind, message, *shape), name, kind)
+    reply = from_client(lambda: SharesReply.decode(kind, message, *shape, keys=keys), name, kind)
     reply.verify(round.roster, round.name(round.position(name)), round.plan.digest)
     if reply.request != request:
         raise StaleCommitment(name, kind, "shares for another request", "shares for this one")

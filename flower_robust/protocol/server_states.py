@@ -13,6 +13,7 @@ from flower_robust.commitments import Identity, Roster
 from flower_robust.commitments.keys import KeyAnnouncement
 from flower_robust.errors import ClientFault
 from flower_robust.masking.ring import Residues
+from flower_robust.protocol.pads import Values
 from flower_robust.protocol.plan import RoundPlan
 from flower_robust.protocol.replies import SketchReply, Submission
 from flower_robust.protocol.shown import Challenge, Weights
@@ -57,16 +58,17 @@ class Challenged:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inspected:
-    """After step 3, before anything is opened: who is still in, as dealer and as responder.
+    """After step 3, before anything is opened: `members` (positions) are still in, as dealers and as responders.
 
-    `suspects`: for each dealer whose shares somebody contradicts, the receivers that do (empty where no polynomial fits
-    at all); nobody is blamed before `disputes.settle`.
+    `replies`: as they were signed; `values`: their tests and geometry without the pads of the dealers that replied,
+    which are the only ones that can stay in. `suspects`: for each dealer whose shares somebody contradicts, the
+    receivers that do (empty where no polynomial fits at all); nobody is blamed before `disputes.settle`.
     """
 
     challenged: Challenged
     replies: Mapping[int, SketchReply]
-    dealers: tuple[int, ...]
-    responders: tuple[int, ...]
+    values: Mapping[int, Values]
+    members: tuple[int, ...]
     suspects: Mapping[int, tuple[int, ...]]
 
 

@@ -108,7 +108,7 @@ def sketch_rows(field: Field, rows: int) -> Residues:
 
 def shown_digest(accepted: Sequence[int], commitments: Sequence[bytes], sketches: Residues, audit: bytes) -> Digest:
     """H(context, accepted positions, H(commitments), sketches, audit)."""
-    return digest("challenge", from_positions(accepted), digest("list", *commitments), octets(sketches), audit)
+    return digest("challenge-shown", from_positions(accepted), digest("list", *commitments), octets(sketches), audit)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,7 +205,7 @@ class Recheck:
     @property
     def shown(self) -> Digest:
         """The digest of what all clients must see alike."""
-        return digest("recheck", octets(self.sketches))
+        return digest("recheck-shown", octets(self.sketches))
 
     def encode(self) -> bytes:
         """73 kB per accepted client."""

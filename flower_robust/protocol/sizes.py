@@ -16,6 +16,8 @@ Each misses a bad dealing with probability 2^-31 per prime, so a dealer that err
 commitment tries 2^62 of them.
 """
 
+PAD_KEY_BYTES = 32
+
 
 def terms_of(plan: RoundPlan) -> MaskingTerms:
     """The masking terms of a masked plan; ConfigurationError on an unmasked one."""
@@ -50,9 +52,19 @@ class Sizes:
         return 2 * PARAMETERS.m + self.n + REPETITIONS
 
     @property
+    def geometry_words(self) -> int:
+        """Of one dealer: m for its norms, one per member of the cohort for its distances."""
+        return PARAMETERS.m + self.n
+
+    @property
+    def pad_words(self) -> int:
+        """What hides one responder's values about one dealer: its geometry and the values of both tests."""
+        return self.geometry_words + 2 * REPETITIONS
+
+    @property
     def share_bytes(self) -> int:
         """One receiver's part of a dealing: about 33 kB."""
-        return 8 * (self.secret_words + self.zero_words)
+        return 8 * (self.secret_words + self.zero_words) + PAD_KEY_BYTES
 
     @property
     def envelope_bytes(self) -> int:

@@ -66,18 +66,10 @@ class Liar:
 
     def wrong_distances(self, payload: bytes) -> bytes:
         found = SketchReply.decode(payload, N, N)
-        geometry = found.geometry.copy()
+        geometry = found.parts.geometry.copy()
         geometry[:, 0] ^= 1
-        return SketchReply.sign(
-            self.identity,
-            self.plan.digest,
-            found.attestation.shown,
-            found.shown_signature,
-            found.tests,
-            geometry,
-            found.opening,
-            found.complaints,
-        ).encode()
+        parts, shown = replace(found.parts, geometry=geometry), found.attestation.shown
+        return SketchReply.sign(self.identity, self.plan.digest, shown, found.shown_signature, parts).encode()
 
 
 def test_a_signed_wrong_share_is_corrected_and_its_sender_named(tmp_path):

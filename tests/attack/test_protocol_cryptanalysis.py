@@ -251,7 +251,7 @@ class Coordinated(MaskedClient):
     def answer_challenge(self, message):
         sent = super().answer_challenge(message)
         old = SketchReply.decode(sent, len(self.state.accepted), len(self.state.dealt.plan.cohort))
-        me, geometry = self.state.dealt.position, np.array(old.geometry)
+        me, geometry = self.state.dealt.position, np.array(old.parts.geometry)
         for p, q in enumerate(PARAMETERS.primes):
             there = math.prod(me + 1 - (h + 1) for h in range(4))
             at_zero = math.prod(-(h + 1) for h in range(4))

@@ -18,7 +18,7 @@ from flower_robust.masking.public import PublicElements
 from flower_robust.masking.sharing import lagrange_at_zero, share
 from flower_robust.masking.stream import uniform
 from flower_robust.protocol import server_decide
-from flower_robust.protocol.dealing import deal, own_secret
+from flower_robust.protocol.dealing import Dealing, Share, own_secret
 from flower_robust.protocol.sizes import Sizes
 from tests.protocol_liars import fraction_of_q
 from tests.protocol_world import World
@@ -128,10 +128,15 @@ def interpolated(points: list[int], values: np.ndarray, at: list[int]) -> np.nda
     return out
 
 
+def dealt(entropy: bytes, sizes: Sizes) -> list[Share]:
+    dealing = Dealing.draw(entropy, sizes)
+    return [dealing.share(j) for j in range(sizes.n)]
+
+
 def test_the_dealings_zeros_are_zero_fresh_and_of_full_degree():
     world = World(n=9, t=2)
     sizes = Sizes.of(world.plan(Mean()))
-    first, second = (np.stack([s.zeros for s in deal(bytes([b]) * 32, sizes)]) for b in (1, 2))
+    first, second = (np.stack([s.zeros for s in dealt(bytes([b]) * 32, sizes)]) for b in (1, 2))
     weights = lagrange_at_zero(range(5))
     for p, q in enumerate(PARAMETERS.primes):
         opened = sum(int(w) * row.astype(object) for w, row in zip(weights[p], first[:5, p], strict=True)) % q
@@ -209,5 +214,5 @@ def test_the_view_of_a_client_holds_no_unmasked_word_of_another():
     state = world.clients["h0"].state
     secrets = [own_secret(client.state.dealt.entropy) for client in world.clients.values()]
     for i in range(1, 5):
-        assert (state.secret_shares[i] != secrets[i]).mean() > 0.99
+        assert (state.held.secrets[i] != secrets[i]).mean() > 0.99
     assert not hasattr(replace(state), "y")

@@ -313,7 +313,7 @@ def test_an_announcement_that_the_plan_does_not_bind_is_refused():
 def test_a_forged_dispute_discloses_nothing():
     """No dealer is talked into opening an envelope: that takes the receiver's false statement, signed."""
     stage = Stage().answer()
-    statements = {j: (r.attestation, r.tests, r.complaints) for j, r in stage.replies.items()}
+    statements = {j: (r.attestation, r.parts.tests, r.parts.complaints) for j, r in stage.replies.items()}
     attestation, tests, complaints = statements[3]
     forged = {**statements, 3: (attestation, plus(tests, (0, 0)), complaints)}
     with pytest.raises(FaultyServer, match="not signed"):

@@ -90,8 +90,8 @@ def test_any_pattern_of_drop_outs_gives_the_exact_result_or_an_abort_with_number
     needed = {"submission": 3, "challenge": 3, "unmask": 2}
     if all(left[step] >= needed[step] for step in STEPS):
         outcome = world.run(Mean(), updates)
-        weights = np.array([255 * (p != "submission") for p in pattern])
-        assert (outcome.opened.decided.weights[0] == weights).all(), "drop-outs after submission cost nothing"
+        weights = np.array([255 * (p not in ("submission", "challenge")) for p in pattern])
+        assert (outcome.opened.decided.weights[0] == weights).all(), "who discloses no pad keys leaves the sum, alone"
         assert np.abs(outcome.aggregate - mean_of(world, updates, weights)).max() <= 9.5 * STEP
         assert {fault.culprit for fault in outcome.faults} == {f"h{i}" for i in makers}
         return
@@ -132,7 +132,8 @@ def test_masked_and_unmasked_rounds_choose_alike(rule: Weighting, iid: bool):
         if (plain == 0).any() and len(set(plain[plain > 0].tolist())) == 1:
             check_choice(masked, plain, Geometry.of(rows))
         else:
-            assert torch.allclose(masked, plain, atol=0.02), "weights differ by the sketch's error"
+            within = 0.021  # the sketch's error; one exchanged near-tie among NNM's 7 neighbours moves 1/49
+            assert torch.allclose(masked, plain, atol=within), "weights differ by more than the sketch's error"
         clipped = float(plain.sum())
         assert float(masked.sum()) == pytest.approx(clipped, abs=0.02)
 

@@ -45,7 +45,7 @@ def test_secrets_are_erased_as_soon_as_they_are_used(tmp_path):
     assert [phase for phase, *_ in seen] == ["enrol", "train", "challenge", "unmask", "train", "challenge", "unmask"]
     entropy, unmasked = seen[1][2].dealt.entropy, seen[3][2]
     assert isinstance(seen[1][2], AwaitingChallenge) and isinstance(unmasked, AwaitingRecheck) and len(entropy) == 32
-    shares = [share.tobytes()[:64] for share in unmasked.secret_shares]
+    shares = [share.tobytes()[:64] for share in unmasked.held.secrets]
     assert [entropy in held for _, held, _ in seen] == [False, True, True, False, False, False, False]
     assert all(share in seen[3][1] and share not in seen[4][1] for share in shares)
 

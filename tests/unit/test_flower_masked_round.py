@@ -58,7 +58,7 @@ def test_who_drops_out_is_missed_once_and_the_sum_is_exact(step, tmp_path):
     first, second = strategy.history
     assert {(f.culprit, f.certainty.value) for f in first.faults} == {(NAMES[0], "silent"), (NAMES[1], "silent")}
     assert second.faults == () and second.accepted == NAMES
-    assert set(first.accepted) == (set(NAMES[2:]) if step == "train" else set(NAMES))
+    assert set(first.accepted) == (set(NAMES) if step == "unmask" else set(NAMES[2:]))
     for report, (old, new) in zip(strategy.history, pairwise(models), strict=True):
         assert_exact(report, old, new, 7, NAMES)
 

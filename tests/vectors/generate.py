@@ -15,7 +15,7 @@ from flower_robust.commitments.transcript import derived
 from flower_robust.errors import ClientFault, RobustError
 from flower_robust.masking.ring import Residues
 from flower_robust.protocol.codec import octets
-from flower_robust.protocol.dealing import deal, envelope_secret, own_secret
+from flower_robust.protocol.dealing import Dealing, envelope_secret, own_secret
 from flower_robust.protocol.server_open import decision_of
 from flower_robust.protocol.sizes import Sizes, terms_of
 from tests.protocol_recorded import Recorded
@@ -107,7 +107,7 @@ def shown_vector(now: Recorded, later: Recorded, kind: str) -> Json:
 def federation(now: Recorded) -> Json:
     """Everything that the messages are computed from, and the values between them."""
     world, plan, dealt = now.world, now.plan, now.submitted.dealt
-    sizes, shares = Sizes.of(plan), deal(dealt.entropy, Sizes.of(plan))
+    sizes, dealing = Sizes.of(plan), Dealing.draw(dealt.entropy, Sizes.of(plan))
     return {
         "identity seeds": {n: hashlib.sha256(f"id/{world.seed}/{n}".encode()).hexdigest() for n in world.names},
         "server public key": SERVER.public_key.hex(),
@@ -120,7 +120,7 @@ def federation(now: Recorded) -> Json:
         "entropy of h0": dealt.entropy.hex(),
         "secret s of h0": sha(own_secret(dealt.entropy)),
         "noise seed of h0": derived(dealt.entropy, "noise").hex(),
-        "shares of h0": [sha(share.encode()) for share in shares],
+        "shares of h0": [sha(dealing.share(j).encode()) for j in range(sizes.n)],
         "envelope secret of h0 to h1": envelope_secret(dealt.entropy, 1).hex(),
         "norm opening of h0": dealt.opening.encode().hex(),
         "y of h0": sha(now.challenged.submissions[0].upload),
@@ -129,7 +129,9 @@ def federation(now: Recorded) -> Json:
         "challenge": now.challenged.challenge.hex(),
         "shown digest": now.challenged.shown.hex(),
         "sketch of h0": sha(now.challenged.common.sketches[0].tobytes()),
-        "tests of h0": octets(now.inspected.replies[0].tests).hex(),
+        "tests of h0, padded": octets(now.inspected.replies[0].parts.tests).hex(),
+        "tests of h0": octets(now.inspected.values[0][0]).hex(),
+        "pad keys that h0 discloses": now.inspected.replies[0].parts.pad_keys.hex(),
         "decision digest": decision_of(now.decided).hex(),
         "weights": now.decided.weights.tolist(),
         "sum of secrets": sha(now.opened.secrets),
