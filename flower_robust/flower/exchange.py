@@ -9,6 +9,7 @@ from flwr.serverapp import Grid
 
 from flower_robust.errors import ClientError, MalformedReply, NoReply
 from flower_robust.flower.envelope import ENVELOPE
+from flower_robust.flower.failures import shown_reason
 from flower_robust.flower.grid import Reply, collect, push
 from flower_robust.types import RosterName
 
@@ -61,9 +62,8 @@ def content_of(reply: Reply | None, name: str, step: str) -> RecordDict:
     if isinstance(reply, Exception):
         raise MalformedReply(name, step, f"an unreadable reply ({type(reply).__name__})", "a Flower message")
     if reply.has_error():
-        found = f"error {reply.error.code} ({str(reply.error.reason)[:200]})"
         kind = ClientError if reply.error.code in CLIENT_CODES else NoReply
-        raise kind(name, step, found, "a reply")
+        raise kind(name, step, f"error {reply.error.code}{shown_reason(str(reply.error.reason))}", "a reply")
     if not reply.has_content() or not isinstance(reply.content, RecordDict):
         raise MalformedReply(name, step, "content of another kind", "a RecordDict")
     return reply.content

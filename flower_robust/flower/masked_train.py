@@ -72,7 +72,8 @@ def taken_metrics(content: RecordDict, names: Mapping[str, float]) -> dict[str, 
     for name in names:
         value = record.get(name)
         if not isinstance(value, int | float) or not np.isfinite(value):
-            raise ConfigurationError(f"masked metric {name!r}", value, "a finite number in the app's MetricRecord")
+            found = "a number that is not finite" if isinstance(value, float) else type(value).__name__
+            raise ConfigurationError(f"masked metric {name!r}", found, "a finite number in the app's MetricRecord")
         taken[name] = float(record.pop(name))  # type: ignore[arg-type]
     return taken
 

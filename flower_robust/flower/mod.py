@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from flwr.app import Context, Message
+from flwr.app import Context, Message, MessageType
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
 from flower_robust.errors import ConfigurationError
 from flower_robust.flower.enrol import claim
 from flower_robust.flower.envelope import ENROL, ENVELOPE, KEY, LATER, PAYLOAD, TRAIN, envelope_of, field
+from flower_robust.flower.failures import guarded
 from flower_robust.flower.momentum import check_momentum, smoothed
 from flower_robust.flower.plain_train import plain_train
-from flower_robust.flower.site import IdentitySource, RosterSource, Site
+from flower_robust.flower.site import IdentitySource, RosterSource, Site, least_threshold, refuse_unmasked
 
 
 def robust_mod(
@@ -31,18 +32,23 @@ def robust_mod(
     that this site accepts; from 1 on, the server cannot have an update unmasked. `momentum`: 0.9 sends the mean of this
     client's recent updates, which tells honest clients from malicious ones (docs/robustness.md). `audit_folder`: where
     masked updates lie until the next round's audit of the server. `node_config` may set "threshold" and "audit-folder".
-    Messages without the protocol's record pass through untouched.
+    Messages without the protocol's record pass through untouched, but a site with a threshold trains for none of them.
 
     Raises ConfigurationError where identity or roster do not fit, FaultyServer on a plan that does not ask this client,
     and NonFiniteUpdate, MalformedReply or ConfigurationError where the app returned something that cannot be sent; the
-    server then sees an error from this client. A client that distrusts the server of a masked round answers with a
-    refusal, which says why.
+    server then sees an error from this client. Of any other exception it sees the class, not the text, which may quote
+    records. A client that distrusts the server of a masked round answers with a refusal, which says why.
     """
 
     check_momentum(momentum)
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        return guarded(lambda: answered(message, context, call_next), message.metadata.message_type, context)
+
+    def answered(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         if not message.has_content() or ENVELOPE not in message.content.config_records:
+            if message.metadata.message_type.startswith(MessageType.TRAIN):
+                refuse_unmasked(least_threshold(context, threshold))
             return call_next(message, context)
         site = Site.resolve(context, identity, roster, threshold, audit_folder)
         envelope = envelope_of(message.content)
@@ -54,7 +60,7 @@ def robust_mod(
                 call_next, momentum, field(envelope, "arrays", str), field(envelope, "buffers", list[str])
             )
         if phase == TRAIN and PAYLOAD not in envelope:
-            site.refuse_unmasked()
+            refuse_unmasked(site.threshold)
             return plain_train(message, context, call_next, site.identity)
         if phase in (TRAIN, *LATER):
             return _masked(phase, message, context, call_next, site)

@@ -46,7 +46,7 @@ class Site:
             raise ConfigurationError("node_config identity", path, "the path of this participant's identity file")
         given = context.node_config.get("audit-folder", folder)
         kept = default_folder() if given is None else Path(str(given))
-        return cls(signer, pinned, _least(context.node_config.get("threshold", threshold)), kept)
+        return cls(signer, pinned, least_threshold(context, threshold), kept)
 
     @property
     def roster(self) -> Roster:
@@ -61,12 +61,6 @@ class Site:
         if self.pinned is not None and self.pinned.digest != digest:
             required = f"{self.pinned.digest.hex()}, as here"
             raise ConfigurationError("roster", f"digest {digest.hex()} at the server", required)
-
-    def refuse_unmasked(self) -> None:
-        """ConfigurationError if this site insists on masked rounds."""
-        if self.threshold > 0:
-            required = f"a masked round with threshold {self.threshold} or more, as this site insists"
-            raise ConfigurationError("plan", "an unmasked round", required)
 
 
 def default_folder() -> Path:
@@ -83,7 +77,16 @@ def _held(source: Held | Callable[[Context], Held] | None, kind: type[Held], con
     return kind.load(path) if isinstance(path, str) else None
 
 
-def _least(given: object) -> int:
-    if not isinstance(given, int) or given < 0:
-        raise ConfigurationError("threshold", given, "a whole number of at least 0")
-    return given
+def least_threshold(context: Context, given: int) -> int:
+    """The smallest privacy threshold that this site accepts: its node's configuration before what the app says."""
+    found = context.node_config.get("threshold", given)
+    if not isinstance(found, int) or found < 0:
+        raise ConfigurationError("threshold", found, "a whole number of at least 0")
+    return found
+
+
+def refuse_unmasked(threshold: int) -> None:
+    """ConfigurationError if this site insists on masked rounds."""
+    if threshold > 0:
+        required = f"a masked round with threshold {threshold} or more, as this site insists"
+        raise ConfigurationError("plan", "an unmasked round", required)
