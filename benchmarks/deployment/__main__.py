@@ -1,40 +1,41 @@
-"""`python -m benchmarks.deployment [--nodes 6] [--json FILE]`: rounds on a real SuperLink, plain and wrapped.
+"""`python -m benchmarks.deployment [--nodes 6] [--json FILE]`: rounds on a real SuperLink: plain, wrapped, SecAgg+.
 
 Starts a SuperLink with TLS and SuperNode authentication and the SuperNodes on loopback. First the profile of an
-exchange, then plain FedAvg and the wrapped strategy, one round each in turn, in one run. All processes share this
-machine's cores: seconds are those of a federation whose members are as slow as a share of it.
+exchange, then one round of every arm in turn, in one run. All processes share this machine's cores: seconds are those
+of a federation whose members are as slow as a share of it.
 """
 
 import argparse
 import json
 import tempfile
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 from benchmarks.deployment.profile import profile, show
+from benchmarks.flower_round import report
 from deployments.loopback.federation import ENVIRONMENT, Federation, FederationError, Run
+from flower_robust.masking.kernels import library as kernels
 from flower_robust.provisioning import Participant, provision
 
 ROOT = Path(__file__).parents[2]
 PROFILED, COMPARED = ROOT / "tests" / "deployment" / "app", ROOT / "benchmarks" / "flower_round" / "app"
+POLL = "FLWR_SUPEREXEC_TASK_POLL_INTERVAL"
 
 
-def profiled(federation: Federation, rounds: int) -> list[dict[str, float]]:
-    """The exchanges of one run of the wrapped strategy."""
+def profiled(federation: Federation, rounds: int) -> list[dict[str, Any]]:
+    """The exchanges of one masked run of the wrapped strategy."""
     out = federation.folder / "profiled"
     out.mkdir()
-    config = {"out": str(out), "roster": str(federation.folder / "roster.json"), "rounds": rounds}
-    completed(federation.run(PROFILED, config, timeout=300))
+    config = {"out": str(out), "roster": str(federation.folder / "roster.json"), "rounds": rounds, "threshold": 1}
+    completed(federation.run(PROFILED, {**config, "evaluate": False}, timeout=300))
     return profile(out / "timing.jsonl")
 
 
-def compared(federation: Federation, floats: int, pairs: int) -> list[dict[str, object]]:
-    """Rounds of plain FedAvg and the wrapped strategy in turn; the first pair is left out."""
+def compared(federation: Federation, config: dict[str, object], timeout: float) -> list[dict[str, Any]]:
+    """Rounds of all arms in turn."""
     out = federation.folder / "compared.json"
-    nodes = len(federation.nodes)
-    config = {"clients": nodes, "floats": floats, "pairs": pairs, "f": 1, "out": str(out)}
-    completed(federation.run(COMPARED, config, timeout=600))
-    return [found for found in json.loads(out.read_text()) if found["pair"] != 0]
+    completed(federation.run(COMPARED, {**config, "clients": len(federation.nodes), "out": str(out)}, timeout))
+    return list(json.loads(out.read_text()))
 
 
 def completed(run: Run) -> None:
@@ -43,36 +44,32 @@ def completed(run: Run) -> None:
         raise FederationError(f"run {run.run_id}: {run.status}\n{run.log[-4000:]}")
 
 
-def show_arms(rounds: list[dict[str, object]]) -> None:
-    """Medians and the median ratio of the pairs."""
-    seconds = {arm: [float(str(r["seconds"])) for r in rounds if r["arm"] == arm] for arm in ("fedavg", "robust")}
-    for arm, found in seconds.items():
-        (up, down) = (median(float(str(r[key])) for r in rounds if r["arm"] == arm) / 1e6 for key in ("up", "down"))
-        print(f"  {arm:8} {median(found):.2f} s a round, {up:.3f} MB up and {down:.3f} MB down per client")
-    ratio = median(ours / plain for ours, plain in zip(seconds["robust"], seconds["fedavg"], strict=True))
-    print(f"  ratio    {ratio:.2f}, the median over pairs")
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=6)
-    parser.add_argument("--rounds", type=int, default=3, help="of the profiled run")
-    parser.add_argument("--pairs", type=int, default=5, help="of plain and wrapped rounds; the first is left out")
+    parser.add_argument("--rounds", type=int, default=2, help="of the profiled run; 0 leaves it out")
+    parser.add_argument("--pairs", type=int, default=4, help="turns of all arms; the first is left out")
+    parser.add_argument("--arms", default=",".join(report.ARMS))
     parser.add_argument("--floats", type=int, default=1_000_000)
-    parser.add_argument("--poll", type=float, default=float(ENVIRONMENT["FLWR_SUPEREXEC_TASK_POLL_INTERVAL"]))
+    parser.add_argument("--poll", type=float, default=float(ENVIRONMENT[POLL]), help="the SuperExecs', seconds")
+    parser.add_argument("--timeout", type=float, default=1500.0, help="of the compared run, seconds")
     parser.add_argument("--json", type=Path, default=None)
     args = parser.parse_args()
-    ENVIRONMENT["FLWR_SUPEREXEC_TASK_POLL_INTERVAL"] = str(args.poll)
+    ENVIRONMENT[POLL] = str(args.poll)
+    kernels.load_or_build()
+    found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "federation"
         provision(home, ["127.0.0.1"], [Participant.create(f"hospital-{i}") for i in range(args.nodes)], [])
-        # The compared app has identities of its own, so no roster is pinned.
-        with Federation(home, lambda _, index: {"partition-id": index, "roster": None}) as federation:
-            found = profiled(federation, args.rounds)
-            print(f"{args.nodes} SuperNodes, SuperExec polls every {args.poll} s: {show(found)}", flush=True)
-            rounds = compared(federation, args.floats, args.pairs)
-            show_arms(rounds)
+        with Federation(home, lambda _, index: {"partition-id": index}) as federation:
+            print(f"{args.nodes} SuperNodes, SuperExec polls every {args.poll} s", flush=True)
+            if args.rounds:
+                found = profiled(federation, args.rounds)
+                print(show(found), flush=True)
+            config = {"floats": args.floats, "pairs": args.pairs, "arms": args.arms, "f": 1}
+            rounds = compared(federation, config, args.timeout)
+            report.show(rounds)
     if args.json:
         args.json.write_text(json.dumps({"exchanges": found, "rounds": rounds}, indent=1))
 

@@ -4,16 +4,20 @@ found      from the server's push until the client's process starts: the SuperNo
 started    until the app is entered: Python, imports, unpacking the app
 worked     the mods and the app
 returned   from the last client's answer until the server's next push: SuperNode's and server's polls, the strategy
+
+All but `worked` is Flower's: a fresh process for every message, and polls. The operator sets one of them, the
+SuperExecs' FLWR_SUPEREXEC_TASK_POLL_INTERVAL; deployments/README.md, "What an exchange costs", has them all.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean, median
+from typing import Any
 
-Line = Mapping[str, float]
+Line = Mapping[str, Any]
 PARTS = ("found", "started", "worked", "returned")
 
 
@@ -26,15 +30,16 @@ def exchanges(path: Path) -> list[list[Line]]:
     return sorted(found.values(), key=lambda lines: min(line["sent"] for line in lines))
 
 
-def profile(path: Path) -> list[dict[str, float]]:
+def profile(path: Path) -> list[dict[str, Any]]:
     """Seconds of every exchange but the last: the whole, its parts (of the slowest client), CPU of one client."""
     lines = exchanges(path)
     return [_parts(now, min(line["sent"] for line in later)) for now, later in pairwise(lines)]
 
 
-def _parts(lines: list[Line], end: float) -> dict[str, float]:
+def _parts(lines: list[Line], end: float) -> dict[str, Any]:
     last = max(lines, key=lambda line: line["left"])
     return {
+        "step": last["step"],
         "seconds": end - min(line["sent"] for line in lines),
         "found": last["started"] - last["sent"],
         "started": last["entered"] - last["started"],
@@ -44,9 +49,16 @@ def _parts(lines: list[Line], end: float) -> dict[str, float]:
     }
 
 
-def show(found: Iterable[Mapping[str, float]]) -> str:
-    """Medians over the exchanges, one line."""
-    rows = list(found)
-    medians = {key: median(row[key] for row in rows) for key in rows[0]}
+def show(found: Sequence[Mapping[str, Any]]) -> str:
+    """Medians over the exchanges: a line for each step and one for all."""
+    by_step = {
+        step: [row for row in found if row["step"] == step] for step in dict.fromkeys(row["step"] for row in found)
+    }
+    return "\n".join(_line(step, rows) for step, rows in [*by_step.items(), ("all", found)])
+
+
+def _line(step: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    medians = {key: median(row[key] for row in rows) for key in ("seconds", *PARTS, "cpu")}
     parts = ", ".join(f"{part} {medians[part]:.2f}" for part in PARTS)
-    return f"{len(rows)} exchanges, median {medians['seconds']:.2f} s: {parts}; {medians['cpu']:.2f} CPU s per client"
+    cpu = f"{medians['cpu']:.2f} CPU s per client"
+    return f"  {step:9} {len(rows)} exchanges, median {medians['seconds']:.2f} s: {parts}; {cpu}"

@@ -1,33 +1,36 @@
-"""A client that trains for no time at all: what is left is Flower and us."""
+"""A client that trains for no time at all: what is left is Flower and the arm that asks.
+
+On SuperNodes every message is a fresh process, so an arm's code is loaded only for its own messages.
+"""
 
 from functools import cache
 
 import numpy as np
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import ClientAppCallable
 
-from flower_robust import Identity, Roster, robust_mod
-from flower_robust.commitments import RosterEntry
+from flower_round_app.memory import peak_mod
 
-
-def identity(index: int) -> Identity:
-    """The simulated key of a client: secret to nobody."""
-    return Identity.from_seed(f"client-{index}", index.to_bytes(32, "big"))
+OURS, SECAGG_PLUS, OLDER_API = "flower_robust", "secaggplus_configs", "fitins.config"
+"""Records by which a message says whose it is."""
 
 
-def roster(n: int) -> Roster:
-    """The roster of n clients."""
-    return Roster(RosterEntry.of(identity(i), rows=100) for i in range(n))
+def arm_mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """The mod of the arm that the message belongs to; plain FedAvg has none."""
+    records = message.content.config_records
+    if OURS in records:
+        from flower_round_app.robust import mod
+
+        return mod(message, context, call_next)
+    if SECAGG_PLUS in records:
+        from flwr.client.mod import secaggplus_mod
+
+        return secaggplus_mod(message, context, call_next)
+    return call_next(message, context)
 
 
-app = ClientApp(
-    mods=[
-        robust_mod(
-            lambda context: identity(int(context.node_config["partition-id"])),
-            lambda context: roster(int(context.run_config["clients"])),
-        )
-    ]
-)
+app = ClientApp(mods=[peak_mod, arm_mod])
 
 
 @cache
@@ -39,7 +42,12 @@ def own_update(index: int, d: int) -> np.ndarray:
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Add a vector of one's own."""
+    index, rows = int(context.node_config["partition-id"]), 100
+    if OLDER_API in message.content.config_records:
+        from flower_round_app.secagg_plus import trained
+
+        return trained(message, lambda d: own_update(index, d), rows)
     old = message.content["arrays"].to_numpy_ndarrays()
-    new = [array + own_update(int(context.node_config["partition-id"]), array.size) for array in old]
-    content = RecordDict({"arrays": ArrayRecord(new), "metrics": MetricRecord({"num-examples": 100})})
+    new = [array + own_update(index, array.size) for array in old]
+    content = RecordDict({"arrays": ArrayRecord(new), "metrics": MetricRecord({"num-examples": rows})})
     return Message(content, reply_to=message)
