@@ -12,15 +12,23 @@ PROC = Path("/proc")
 
 
 def end_with_descendants(child: subprocess.Popen[bytes], patience: float) -> None:
-    """Ask `child` and its descendants to end, wait `patience` seconds, then kill those that are left."""
+    """Ask `child` and its descendants to end, wait `patience` seconds, then kill those that are left, until none is."""
     family = {child.pid, *descendants(child.pid)}
     _send(family, signal.SIGTERM)
-    deadline = time.monotonic() + patience
-    while _alive(child, family) and time.monotonic() < deadline:
-        family |= {pid for member in list(family) for pid in descendants(member)}
-        time.sleep(0.05)
-    _send(_alive(child, family), signal.SIGKILL)
+    if _await_end(child, family, patience):
+        _send(family, signal.SIGKILL)
+        _await_end(child, family, patience)
     child.wait()
+
+
+def _await_end(child: subprocess.Popen[bytes], family: set[int], patience: float) -> set[int]:
+    """Those of the family, and of what they start meanwhile, that are alive after `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while (left := _alive(child, family)) and time.monotonic() < deadline:
+        family |= {pid for member in left for pid in descendants(member)}
+        time.sleep(0.05)
+    family &= left
+    return left
 
 
 def descendants(pid: int) -> set[int]:

@@ -23,8 +23,11 @@ ENVIRONMENT = {
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DISABLE_DASHBOARD": "1",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
+"""No telemetry, no update check; without clusters, Ray listens on loopback, not on the address that faces 8.8.8.8."""
+CLUSTER_FILE = "ray_bootstrap_config.yaml"
+"""Ray asks the network which cloud it runs in, whether or not it may report that, unless its home holds this file."""
 CONNECTION = "here"
 START_SECONDS = 120.0
 GRACE_SECONDS = 10.0
@@ -42,12 +45,14 @@ class SimulationSuperLink:
         self.home = Path(tempfile.mkdtemp(prefix="flower-robust-", dir=_short_folder()))
         self.port = _free_port()
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        own = {"FLWR_HOME": str(self.home), "RAY_TMPDIR": str(self.home), "PATH": programs}
-        self.environment = {**os.environ, **ENVIRONMENT, **own}
+        caches = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        own = dict.fromkeys(("HOME", "FLWR_HOME", "RAY_TMPDIR"), str(self.home))
+        self.environment = {**os.environ, **ENVIRONMENT, **own, "PATH": programs, "XDG_CACHE_HOME": caches}
         self._link: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         connection = f'[superlink.{CONNECTION}]\naddress = "127.0.0.1:{self.port}"\ninsecure = true\n'
+        (self.home / CLUSTER_FILE).write_text("{}\n")
         (self.home / "config.toml").write_text(f'[superlink]\ndefault = "{CONNECTION}"\n\n{connection}')
         options = ["--insecure", "--simulation", "--host", "127.0.0.1", "--port", str(self.port)]
         with (self.home / "superlink.log").open("wb") as log:

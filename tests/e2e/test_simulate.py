@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sockets import Watch, processes
+
 
 def simulate(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "flower_robust.cli", "simulate", "--out", str(out), *options]
@@ -18,7 +20,11 @@ def simulate(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_two_of_seven_hospitals_attack(tmp_path: Path) -> None:
-    done = simulate(tmp_path / "run", "--hospitals", "7", "--attack", "sign-flip", "--malicious", "2", "--rounds", "3")
+    with Watch(str(tmp_path)) as watch:
+        done = simulate(
+            tmp_path / "run", "--hospitals", "7", "--attack", "sign-flip", "--malicious", "2", "--rounds", "3"
+        )
+    assert watch.seen > 3 and not watch.outward, "nothing speaks with, or listens to, another machine"
     assert done.returncode == 0, done.stdout + done.stderr
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["fedavg"]["accuracy"] < 0.5 < 0.9 < metrics["robust"]["accuracy"]
@@ -52,11 +58,4 @@ def test_a_missed_quorum_ends_with_exit_code_1(tmp_path: Path) -> None:
 
 def left_over(marker: str) -> list[str]:
     """Processes whose environment says that the test started them."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if marker.encode() in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_bytes().decode(errors="replace"))
-        except OSError:
-            continue
-    return found
+    return [(folder / "cmdline").read_bytes().decode(errors="replace") for folder in processes(marker)]
