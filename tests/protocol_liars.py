@@ -10,9 +10,11 @@ from flower_robust.commitments.masked import MaskedNormCommitment, NormOpening
 from flower_robust.commitments.transcript import digest
 from flower_robust.masking import ring
 from flower_robust.masking.parameters import PARAMETERS
+from flower_robust.masking.squares import blinds
 from flower_robust.protocol.client import MaskedClient
 from flower_robust.protocol.client_states import AwaitingChallenge, AwaitingUnmask
 from flower_robust.protocol.dealing import Dealing, Share, envelope_secret, route
+from flower_robust.protocol.pads import padded_tests, sketch_pads
 from flower_robust.protocol.replies import Disclosure, SharesReply, SketchReply, Submission, upload_digest
 from flower_robust.protocol.sizes import Sizes
 
@@ -213,6 +215,61 @@ class WrongTests(MaskedClient):
         for column in self.about:
             tests = plus(tests, (column, 0))
         return answered(self, sent, len(self.state.accepted), tests=tests)
+
+
+class WrongPads(MaskedClient):
+    """Pads what concerns `about` with another stream than its key says."""
+
+    about: tuple[int, ...] = (0,)
+
+    def answer_challenge(self, message):
+        sent, sizes = super().answer_challenge(message), Sizes.of(self.state.dealt.plan)
+        old = SketchReply.decode(sent, len(self.state.accepted), sizes.n).parts
+        other = np.zeros((len(self.state.accepted), 2, sizes.pad_words), np.uint32)
+        other[list(self.about)] = sketch_pads([bytes([7]) * 32] * len(self.about), sizes)
+        geometry = ring.add(old.geometry, blinds(other, self.state.accepted))
+        parts = {"tests": padded_tests(old.tests, other, sizes), "geometry": geometry}
+        return answered(self, sent, len(self.state.accepted), **parts)
+
+
+class WrongKeys(MaskedClient):
+    """Discloses wrong pad keys for what `to` sent about it."""
+
+    to: tuple[int, ...] = (0,)
+
+    def answer_challenge(self, message):
+        sent, sizes = super().answer_challenge(message), Sizes.of(self.state.dealt.plan)
+        keys = bytearray(SketchReply.decode(sent, len(self.state.accepted), sizes.n).parts.pad_keys)
+        for j in self.to:
+            keys[32 * j] ^= 1
+        return answered(self, sent, len(self.state.accepted), pad_keys=bytes(keys))
+
+
+def wrong_keys(*to: int) -> type[WrongKeys]:
+    return type("WrongKeys", (WrongKeys,), {"to": to})
+
+
+class Opener(MaskedClient):
+    """Answers disputes by opening its envelopes to clients that did not lie about it."""
+
+    to: tuple[int, ...] = (0,)
+
+    def answer_dispute(self, message):
+        plan, entropy = self.state.dealt.plan, self.state.dealt.entropy
+        secrets = {j: envelope_secret(entropy, j) for j in self.to}
+        return Disclosure.sign(self.identity, plan.digest, digest("dispute", message), secrets).encode()
+
+
+class WrongRecheckKeys(MaskedClient):
+    """Discloses wrong pad keys in a recheck, so that its fresh norms cannot be read."""
+
+    def recheck(self, message):
+        plan = self.state.dealt.plan
+        accepted = len(self.state.accepted)
+        shape = (accepted, PARAMETERS.m)
+        sent = SharesReply.decode("recheck-reply", super().recheck(message), *shape, keys=accepted)
+        keys = bytes(32) * accepted
+        return SharesReply.sign(self.identity, "recheck-reply", plan.digest, sent.request, sent.shares, keys).encode()
 
 
 class WrongDistances(MaskedClient):

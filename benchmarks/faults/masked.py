@@ -82,6 +82,8 @@ FAULTS: Mapping[tuple[str, str], type[MaskedClient]] = {
     ("challenge", "false complaint"): liars.FalseComplainer,
     ("challenge", "wrong test shares"): liars.WrongTests,
     ("challenge", "wrong distance shares"): liars.WrongDistances,
+    ("challenge", "wrong pads"): liars.WrongPads,
+    ("challenge", "wrong pad keys"): liars.WrongKeys,
     ("unmask", "wrong shares of the sum"): liars.WrongUnmask,
 }
 

@@ -31,8 +31,8 @@ from flower_robust.protocol.server_states import Opened
 from flower_robust.protocol.shown import decision_digest
 from flower_robust.protocol.sizes import terms_of
 from flower_robust.types import Digest
-from tests.attack.test_protocol_server import N, Stage, weights_of
 from tests.protocol_liars import answered, resubmitted
+from tests.protocol_stage import N, Stage, weights_of
 from tests.protocol_world import SERVER, World
 
 

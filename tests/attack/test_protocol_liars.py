@@ -16,6 +16,7 @@ from flower_robust.errors import (
     NotEnoughShares,
     RoundAborted,
     TooFewRows,
+    WrongPadKey,
     WrongShare,
 )
 from flower_robust.protocol.masked_round import MaskedOutcome
@@ -59,6 +60,12 @@ def check_sum(world: World, outcome: MaskedOutcome, updates: dict[str, np.ndarra
         (liars.WrongTests, WrongShare),
         (type("WrongAboutAll", (liars.WrongTests,), {"about": (0, 1, 3, 4, 5, 6)}), WrongShare),
         (liars.WrongDistances, WrongShare),
+        (liars.WrongPads, WrongShare),
+        (type("PadsOfAll", (liars.WrongPads,), {"about": (0, 1, 3, 4, 5, 6)}), WrongShare),
+        (liars.wrong_keys(0), InconsistentShares),
+        (liars.wrong_keys(0, 1, 3, 4, 5, 6), InconsistentShares),
+        (liars.both(liars.Stubborn, liars.wrong_keys(0, 1)), InconsistentShares),
+        (liars.both(liars.Opener, liars.wrong_keys(0)), WrongPadKey),
         (liars.WrongUnmask, WrongShare),
     ],
 )
@@ -74,7 +81,9 @@ def test_each_lie_is_its_liars_and_the_round_goes_on(liar, blame):
         check_sum(world, outcome, updates)
 
 
-@pytest.mark.parametrize("liar", [liars.WrongTests, liars.FalseComplainer, liars.misdealer(0)])
+@pytest.mark.parametrize(
+    "liar", [liars.WrongTests, liars.FalseComplainer, liars.misdealer(0), liars.WrongPads, liars.wrong_keys(0)]
+)
 def test_a_liar_is_named_even_where_nothing_can_be_corrected(liar):
     """n = 4, t = 1 corrects no wrong answer; the dealer's defence names the liar, and the other three finish."""
     world = World(n=4, t=1, make={2: liar})
@@ -121,10 +130,12 @@ def test_wrong_shares_up_to_the_limit_and_one_beyond(liar):
 
 def test_liars_at_every_step_at_once():
     makers = {1: liars.misdealer(0), 4: liars.WrongDistances, 7: liars.WrongUnmask, 9: liars.NormLiar}
-    world = World(n=13, t=2, make=makers)
+    makers |= {11: liars.wrong_keys(0, 2, 4), 13: liars.WrongPads}
+    world = World(n=17, t=2, make=makers)
     updates = world.updates()
     outcome = world.run(RULE, updates)
     expected = {"h1": InconsistentShares, "h4": WrongShare, "h7": WrongShare, "h9": NormMismatch}
+    expected |= {"h11": InconsistentShares, "h13": WrongShare}
     assert culprits(outcome) == expected
     check_sum(world, outcome, updates)
 
@@ -135,8 +146,9 @@ def test_a_silent_misdealer_of_many_is_still_convicted():
     assert InconsistentShares in {type(fault) for fault in outcome.faults if fault.culprit == "h2"}
 
 
-def test_a_silent_misdealer_of_one_frames_nobody():
-    liar = liars.both(liars.silent_from("echo"), liars.misdealer(0))
+@pytest.mark.parametrize("lie", [liars.misdealer(0), liars.wrong_keys(0)])
+def test_a_silent_misdealer_of_one_frames_nobody(lie):
+    liar = liars.both(liars.silent_from("echo"), lie)
     outcome = World(n=9, t=1, make={2: liar}).run(RULE)
     assert {fault.culprit for fault in outcome.faults} == {"h2"}
     assert {fault.certainty for fault in outcome.faults} == {Certainty.SILENT}

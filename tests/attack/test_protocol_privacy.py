@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flower_robust.aggregation import Mean
-from flower_robust.errors import NormBoundExceeded, RoundAborted, SumOutOfRange
+from flower_robust.errors import InconsistentShares, NormBoundExceeded, RoundAborted, SumOutOfRange
 from flower_robust.masking import ring
 from flower_robust.masking.masks import mask
 from flower_robust.masking.parameters import PARAMETERS
@@ -20,7 +20,7 @@ from flower_robust.masking.stream import uniform
 from flower_robust.protocol import server_decide
 from flower_robust.protocol.dealing import Dealing, Share, own_secret
 from flower_robust.protocol.sizes import Sizes
-from tests.protocol_liars import fraction_of_q
+from tests.protocol_liars import WrongRecheckKeys, both, fraction_of_q
 from tests.protocol_world import World
 
 Q = 65537
@@ -195,6 +195,15 @@ def test_a_wrapped_update_that_passes_its_sketch_is_caught_by_the_range_and_name
         world.run(Mean(), trust=dict.fromkeys(world.names, 1.0) | {"h4": trust})
     assert isinstance(aborted.value.reason, SumOutOfRange)
     assert {(fault.culprit, type(fault)) for fault in aborted.value.faults} == {("h4", NormBoundExceeded)}
+
+
+def test_a_wrapped_update_whose_owner_hides_its_fresh_norms_is_named_all_the_same(monkeypatch):
+    """Wrong pad keys spoil the liar's own norms only, and an honest dealer's norms always decode."""
+    world = World(n=7, t=1, make={4: both(WrongRecheckKeys, fraction_of_q(2))})
+    blind(monkeypatch)
+    with pytest.raises(RoundAborted) as aborted:
+        world.run(Mean())
+    assert {(fault.culprit, type(fault)) for fault in aborted.value.faults} == {("h4", InconsistentShares)}
 
 
 def test_a_wrapped_update_whose_weight_undoes_it_is_harmless(monkeypatch):
