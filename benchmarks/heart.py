@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from clients.hospital import local_round
+from clients.members import simulated_identity
 from clients.models import build_model, from_vector, to_vector
 from clients.settings import Settings
 from flower_robust.commitments import Roster, RosterEntry, update_digest
@@ -69,7 +70,7 @@ def train_fedavg(settings: Settings) -> Training:
 def train_robust(settings: Settings) -> Training:
     """The whole unmasked round, trust carried from round to round."""
     federation, trust = settings.federation(), BetaTrust()
-    identities = [settings.identity(name) for name in federation.names]
+    identities = [simulated_identity(settings, name) for name in federation.names]
     roster = Roster(RosterEntry.of(identity) for identity in identities)
     rule, carried = rule_of(settings.rule, settings.f, settings.hospitals), [trust.init(federation.names)]
 

@@ -7,51 +7,38 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
-from clients.attacks import Attack
+from clients import members
+from clients.attacks import ATTACKS, Attack
 from clients.datasets import Federation
 from clients.hospital import local_round
 from clients.settings import Settings
 from clients.statistics import statistics
 from clients.tampering import ARRAYS, CONFIG, COUNT, METRICS, tampering_mod
 from flower_robust import robust_mod
-from flower_robust.commitments import Identity, Roster
+from flower_robust.commitments import Identity
 from flower_robust.flower.summand import BOUNDS, summand
 
 Config = tuple[tuple[str, str | int | float | bool], ...]
 """A run config that can be a key."""
 
 
-def identity_of(context: Context) -> Identity:
-    """The key file that the node's configuration names, else the hospital's simulated key."""
-    if path := context.node_config.get("identity"):
-        return Identity.load(str(path))
-    settings, federation, i = participant(context)
-    return settings.identity(federation.names[i])
-
-
-def roster_of(context: Context) -> Roster:
-    """The roster file that the node's configuration names, else the simulated hospitals."""
-    if path := context.node_config.get("roster"):
-        return Roster.load(str(path))
-    return _roster(tuple(sorted(context.run_config.items())))
-
-
 def participant(context: Context) -> tuple[Settings, Federation, int]:
     """The run's settings, its hospitals, and which of them this node is."""
-    settings, federation = _read(tuple(sorted(context.run_config.items())))
-    return settings, federation, int(context.node_config["partition-id"])
+    settings, federation = run_of(context)
+    return settings, federation, members.index_of(context, federation)
 
 
 def malice(context: Context) -> tuple[Attack, float, Identity]:
-    """What this node does to its replies, how strongly, and the key it signs with."""
-    settings, federation, i = participant(context)
-    return settings.attack_of(federation.names[i]), settings.strength, identity_of(context)
+    """What this node does to its replies, how strongly, and the key it signs with; nothing where the key is real."""
+    settings, federation = run_of(context)
+    identity = members.identity_of(context, settings, federation)
+    attack = ATTACKS["none"] if members.is_real(context) else settings.attack_of(identity.name)
+    return attack, settings.strength, identity
 
 
-@cache
-def _roster(config: Config) -> Roster:
-    settings, federation = _read(config)
-    return settings.roster(federation)
+def run_of(context: Context) -> tuple[Settings, Federation]:
+    """The run's settings and its hospitals, read once."""
+    return _read(tuple(sorted(context.run_config.items())))
 
 
 @cache
@@ -62,8 +49,13 @@ def _read(config: Config) -> tuple[Settings, Federation]:
 
 def bounding_mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
     """The library's mod, with the run's momentum."""
-    settings, _ = _read(tuple(sorted(context.run_config.items())))
-    return robust_mod(identity_of, roster_of, momentum=settings.momentum)(message, context, call_next)
+    settings, federation = run_of(context)
+    mod = robust_mod(
+        lambda context: members.identity_of(context, settings, federation),
+        lambda context: members.roster_of(context, settings, federation),
+        momentum=settings.momentum,
+    )
+    return mod(message, context, call_next)
 
 
 app = ClientApp(mods=[tampering_mod(malice), bounding_mod])

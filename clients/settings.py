@@ -5,7 +5,6 @@ recipe, or
 what the other options imply.
 """
 
-import hashlib
 import math
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -16,7 +15,6 @@ from clients.datasets import DATASETS, FEDERATED, STANDARDISATIONS, Federation, 
 from clients.models import MODELS
 from clients.partitions import PARTITIONS
 from clients.task import Schedule
-from flower_robust.commitments import Identity, Roster, RosterEntry
 from flower_robust.errors import ConfigurationError
 from flower_robust.masking.thresholds import check_threshold, default_threshold
 
@@ -66,6 +64,7 @@ class Settings:
     arms: tuple[str, ...]
     out: str
     trust_file: str
+    roster: str
 
     @classmethod
     def from_config(cls, config: Mapping[str, Value]) -> "Settings":
@@ -103,16 +102,6 @@ class Settings:
             data_dir=self.data_dir,
             standardise=self.standardise,
         )
-
-    def identity(self, hospital: str) -> Identity:
-        """A hospital's key in a simulation: who knows the seed knows it. In a deployment each has a key file."""
-        secret = hashlib.sha256(f"flower-robust simulation {self.seed} {hospital}".encode()).digest()
-        return Identity.from_seed(hospital, secret)
-
-    def roster(self, federation: Federation) -> Roster:
-        """The hospitals with their simulated keys and the training rows they hold."""
-        hospitals = federation.hospitals
-        return Roster(RosterEntry.of(self.identity(hospital.name), len(hospital.train)) for hospital in hospitals)
 
     def attack_of(self, hospital: str) -> Attack:
         """What this hospital does; honest ones do "none"."""
@@ -152,6 +141,7 @@ def _resolved(config: Mapping[str, Value]) -> Settings:
         arms=tuple(options.listed("arms", ARMS)),
         out=options.text("out"),
         trust_file=options.text("trust-file"),
+        roster=options.text("roster"),
     )
 
 

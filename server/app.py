@@ -12,9 +12,10 @@ from flwr.serverapp.strategy import FedAvg, Result
 from torch import nn
 
 from clients.datasets import FEDERATED, Federation
+from clients.members import members
 from clients.models import build_model
 from clients.settings import Settings
-from flower_robust import PeerMasking, RobustAggregation
+from flower_robust import PeerMasking, RobustAggregation, Roster
 from flower_robust.errors import RobustError
 from flower_robust.protocol.report import RoundReport
 from server.averaging import OrderedFedAvg
@@ -29,14 +30,17 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run every arm, write the run folder; an arm of ours that fails fails the run."""
-    settings = Settings.from_config(context.run_config)
-    federation = settings.federation()
-    folder = Path(settings.out or f"runs/{context.run_id}")
-    journal = Journal.start(folder, {**settings.to_config(), "versions": versions(), "run-id": str(context.run_id)})
+    folder = Path(str(context.run_config.get("out") or f"runs/{context.run_id}"))
+    about = {"versions": versions(), "run-id": str(context.run_id)}
+    journal = Journal.start(folder, {**context.run_config, **about})
     try:
-        scale = standardisation(settings, federation, grid)
+        settings = Settings.from_config(context.run_config)
+        journal.configure({**settings.to_config(), **about})
+        federation = settings.federation()
+        roster = members(settings, federation)
+        scale = standardisation(settings, federation, roster, grid)
         federation = federation if scale is None else federation.standardised(scale.mean, scale.deviation)
-        arms = [Arm(name, settings, federation, journal) for name in settings.arms]
+        arms = [Arm(name, settings, federation, roster, journal) for name in settings.arms]
         metrics = {arm.name: arm.run(grid, scale) for arm in arms}
     except RobustError as error:
         journal.fail(error)
@@ -47,8 +51,9 @@ def main(grid: Grid, context: Context) -> None:
 class Arm:
     """One strategy from the initial model to its last round; every round becomes a line of the journal."""
 
-    def __init__(self, name: str, settings: Settings, federation: Federation, journal: Journal) -> None:
+    def __init__(self, name: str, settings: Settings, federation: Federation, roster: Roster, journal: Journal) -> None:
         self.name, self.settings, self.federation, self.journal = name, settings, federation, journal
+        self.roster = roster
         self.model = build_model(settings.model, federation.shape, federation.classes, settings.seed)
         self.reports: dict[int, RoundReport] = {}
         self.last: Evaluation = evaluate(self.model, federation)
@@ -84,7 +89,7 @@ class Arm:
         return RobustAggregation(
             strategy,
             rule=rule_of(settings.rule, settings.f, settings.hospitals),
-            roster=settings.roster(self.federation),
+            roster=self.roster,
             norm_bound=settings.norm_bound,
             masking=PeerMasking(threshold=settings.threshold) if settings.threshold else None,
             trust_file=settings.trust_file or self.journal.folder / TRUST,
@@ -114,12 +119,12 @@ class Arm:
         }
 
 
-def standardisation(settings: Settings, federation: Federation, grid: Grid) -> Standardisation | None:
+def standardisation(settings: Settings, federation: Federation, roster: Roster, grid: Grid) -> Standardisation | None:
     """Feature statistics as private sums, where the settings ask for them."""
     if settings.standardise != FEDERATED:
         return None
     features, masking = math.prod(federation.shape), PeerMasking(threshold=settings.threshold)
-    return federated_standardisation(grid, features, settings.roster(federation), masking, settings.f)
+    return federated_standardisation(grid, features, roster, masking, settings.f)
 
 
 def loaded(model: nn.Module, arrays: ArrayRecord) -> nn.Module:

@@ -35,9 +35,13 @@ class Journal:
         """Write config.json into a folder that `prepare` left empty."""
         journal = cls(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        journal._write(CONFIG, {"format": FORMAT, **config})
+        journal.configure(config)
         (folder / ROUNDS).touch()
         return journal
+
+    def configure(self, config: Mapping[str, object]) -> None:
+        """Write config.json: what was asked, or, once it is checked, what that came to."""
+        self._write(CONFIG, {"format": FORMAT, **config})
 
     def round(self, arm: str, server_round: int, entry: Mapping[str, object]) -> None:
         """Append one line."""

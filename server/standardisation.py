@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from clients.datasets import CONSTANT
 from clients.statistics import EXPONENTS, MAGNITUDES, SUMS
 from flower_robust import PeerMasking, Roster
+from flower_robust.errors import ConfigurationError
 from flower_robust.flower.private_sums import private_sums
 
 Floats = NDArray[np.float64]
@@ -35,8 +36,11 @@ def federated_standardisation(
 ) -> Standardisation:
     """Mean and deviation of the training rows of every hospital that answers. Raises as a masked round does.
 
-    A magnitude counts if more than f hospitals reach it or a larger one: f liars cannot blow up the scale.
+    A magnitude counts if more than f hospitals reach it or a larger one: f liars cannot blow up the scale. Raises
+    ConfigurationError where the roster declares no rows: they bound what a hospital can add to a sum.
     """
+    if undeclared := [entry.name for entry in roster if not entry.rows]:
+        raise ConfigurationError("roster", f"{undeclared[0]} with 0 rows", "rows for everybody, or standardise=none")
     votes = private_sums(grid, {MAGNITUDES: np.ones((features, len(EXPONENTS)))}, roster=roster, masking=masking)
     reaching = votes.sums[MAGNITUDES][:, ::-1].cumsum(axis=1)[:, ::-1] > f + 0.5
     reach = np.exp2([EXPONENTS[np.flatnonzero(row)[-1]] for row in reaching])

@@ -78,7 +78,7 @@ def checked(app: Path, given: dict[str, str], out: Path) -> dict[str, Any]:
     defaults = tomllib.loads((app / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
     paths = {key: str(Path(given[key]).expanduser().resolve()) for key in ("data-dir", "trust-file") if given.get(key)}
     settings = import_module("clients.settings").Settings.from_config(
-        {**defaults, **given, **paths, "out": str(out.resolve())}
+        {**defaults, **given, **paths, "out": str(out.resolve()), "roster": import_module("clients.members").SIMULATED}
     )
     import_module("server.rules").rule_of(settings.rule, settings.f, settings.hospitals)
     if settings.trust_file and Path(settings.trust_file).exists():

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from clients.members import simulated_identity
 from clients.settings import RECIPES, Settings
 from flower_robust.aggregation import rule_from_text
 from flower_robust.errors import ConfigurationError, RobustError
@@ -82,5 +83,5 @@ def test_recipes_name_rules_that_fit_their_hospitals(recipe: dict[str, object]) 
 
 def test_a_hospital_s_key_depends_on_seed_and_name(tmp_path: Path) -> None:
     one, other = settings_for(seed=1), settings_for(seed=2)
-    keys = {s.identity(name).public_key for s in (one, other) for name in ("hospital-01", "hospital-02")}
-    assert len(keys) == 4 and one.identity("hospital-01").public_key == one.identity("hospital-01").public_key
+    keys = {simulated_identity(s, name).public_key for s in (one, other) for name in ("hospital-01", "hospital-02")}
+    assert len(keys) == 4 and simulated_identity(one, "hospital-01").public_key in keys

@@ -1,0 +1,106 @@
+"""The hospital app in a deployment: real keys and a real roster on both sides, or one clear line and no run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clients.settings import Settings
+from flower_robust import Identity, Roster
+from flower_robust.commitments import RosterEntry
+from flower_robust.errors import ConfigurationError, QuorumNotReached
+from tests.simulated import settings_for, simulate
+
+NAMES = [f"hospital-{i:02}" for i in range(1, 8)]
+OPTIONS = {"hospitals": 7, "rounds": 2, "arms": "robust", "threshold": 1, "rule": "multikrum", "f": 1}
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    """A folder with every hospital's identity and the roster of them all."""
+    identities = [Identity.generate(name) for name in NAMES]
+    for identity in identities:
+        identity.save(tmp_path / f"{identity.name}.json")
+    Roster([RosterEntry.of(identity, rows=100) for identity in identities]).save(tmp_path / "roster.json")
+    Roster([RosterEntry.of(identity) for identity in identities]).save(tmp_path / "no-rows.json")
+    return tmp_path
+
+
+def held(keys: Path, **other: str):
+    """What a SuperNode's --node-config says; partitions are dealt the wrong way round, names decide."""
+
+    def node_config(i: int) -> dict[str, str]:
+        return {"identity": str(keys / f"{NAMES[6 - i]}.json"), "roster": str(keys / "roster.json"), **other}
+
+    return node_config
+
+
+def failure(folder: Path) -> str:
+    return json.loads((folder / "failure.json").read_text())["error"]
+
+
+def test_real_keys_and_roster_on_both_sides_train_masked(keys: Path) -> None:
+    node_config = held(keys, **{"audit-folder": str(keys / "audit")})
+    metrics, lines = simulate(keys / "run", node_config, roster=str(keys / "roster.json"), **OPTIONS)
+    for line in lines[1:]:
+        assert line["report"]["accepted"] == NAMES and not line["report"]["faults"]
+    assert metrics["robust"]["accuracy"] > 0.9
+
+
+def test_a_deployment_without_a_roster_is_refused_in_one_line_and_in_the_run_folder(keys: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^roster: found '', required the path of roster\.json") as refused:
+        simulate(keys / "run", held(keys), roster="", **OPTIONS)
+    assert failure(keys / "run") == str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"attack": "sign-flip"}, "attack: found 'sign-flip', required none: only simulated hospitals attack on order"),
+        ({"hospitals": 6}, "roster: found 'hospital-01, .*', required breast-cancer's hospitals: hospital-01, "),
+    ],
+)
+def test_what_does_not_fit_a_real_roster_is_refused_before_anything_is_sent(keys: Path, options, message) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        simulate(keys / "run", held(keys), **{**OPTIONS, **options}, roster=str(keys / "roster.json"))
+    assert failure(keys / "run")
+
+
+def test_a_roster_without_rows_cannot_bound_a_private_sum(keys: Path) -> None:
+    with pytest.raises(
+        ConfigurationError, match="roster: found 'hospital-01 with 0 rows', required rows for everybody"
+    ):
+        simulate(keys / "run", held(keys), **OPTIONS, roster=str(keys / "no-rows.json"))
+    assert "0 rows" in failure(keys / "run")
+
+
+def test_a_server_that_says_simulated_to_real_hospitals_gets_neither_their_keys_nor_an_attack(keys: Path) -> None:
+    with pytest.raises(QuorumNotReached, match="roster: found 'digest"):
+        simulate(keys / "run", held(keys), attack="sign-flip", malicious=2, **OPTIONS)
+    assert "roster: found 'digest" in failure(keys / "run")
+
+
+def test_a_hospital_without_a_key_file_says_so_and_the_run_folder_too(keys: Path) -> None:
+    def node_config(i: int) -> dict[str, str | int]:
+        return {"partition-id": i} if i == 0 else held(keys)(i)
+
+    _, lines = simulate(keys / "run", node_config, roster=str(keys / "roster.json"), **OPTIONS)
+    faults = {fault["culprit"]: fault["found"] for fault in lines[1]["report"]["faults"]}
+    assert "node_config identity: found None" in faults["node 100"]
+    assert lines[1]["report"]["accepted"] == NAMES[:-1]
+
+
+def test_an_identity_that_is_no_hospital_of_the_data_set_says_so(keys: Path) -> None:
+    Identity.generate("hospital-99").save(keys / "other.json")
+
+    def node_config(i: int) -> dict[str, str]:
+        return {**held(keys)(i), **({"identity": str(keys / "other.json")} if i == 0 else {})}
+
+    _, lines = simulate(keys / "run", node_config, roster=str(keys / "roster.json"), **OPTIONS)
+    faults = {fault["culprit"]: fault["found"] for fault in lines[1]["report"]["faults"]}
+    assert "'hospital-99'" in faults["node 100"]
+
+
+def test_the_roster_travels_in_the_run_config() -> None:
+    settings = settings_for(roster="/app/roster.json")
+    assert Settings.from_config(settings.to_config()).roster == "/app/roster.json"
