@@ -1,7 +1,7 @@
 """The growth table: `python -m benchmarks.masking --json FILE` over n and d, each cell in its own process.
 
 Seconds are the fastest of the repeats; peaks come from one more round under tracemalloc. The exponents are
-least-squares slopes in log-log; beside them those of the largest term of the cost.
+least-squares slopes in log-log; beside them those of the term that is largest at that end of the table.
 """
 
 import argparse
@@ -17,16 +17,22 @@ from benchmarks.masking.costs import Federation, masked_round
 
 CLIENTS = (5, 10, 20, 50, 100)
 PARAMETERS = (10**5, 10**6, 10**7)
-EXPECTED = {
-    ("client_seconds", "d"): 1.0,
-    ("server_seconds", "d"): 1.0,
-    ("client_seconds", "n"): 1.0,
-    ("server_seconds", "n"): 1.0,
-    ("sent", "d"): 1.0,
-    ("sent", "n"): 1.0,
-    ("received", "n"): 1.0,
-}
-"""At large d or n: clients deal and sketch O(n), the server hashes and sketches O(n·d) and relays O(n²) envelopes."""
+EXPECTED = (
+    ("client_seconds", "d", min, 1, "masking: d"),
+    ("client_seconds", "n", max, 0, "masking: d"),
+    ("client_seconds", "n", min, 2, "dealing to n receivers with degree t = (n - 1) / 4, and shares of n² distances"),
+    ("server_seconds", "d", max, 1, "hashing and sketching: n·d"),
+    ("server_seconds", "n", max, 1, "hashing and sketching: n·d"),
+    ("server_seconds", "n", min, 2, "relaying n² envelopes, decoding n² distances"),
+    ("sent", "d", min, 1, "8 bytes a parameter"),
+    ("sent", "n", max, 0, "8 bytes a parameter"),
+    ("sent", "n", min, 1, "an envelope for each peer"),
+    ("received", "d", max, 0, "sketches do not grow"),
+    ("received", "n", min, 1, "a sketch and an envelope of each peer"),
+    ("client_peak", "d", min, 1, "the upload"),
+    ("server_peak", "d", max, 0, "what is streamed is not held"),
+)
+"""Quantity, variable, at which end of the other one, the exponent of the largest term there, and that term."""
 
 
 def cell(n: int, d: int, repeats: int) -> dict[str, object]:
@@ -44,18 +50,26 @@ def cell(n: int, d: int, repeats: int) -> dict[str, object]:
     }
 
 
-def exponents(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Fitted slopes at the largest value of the other variable that has at least three cells."""
-    found = {}
-    for quantity, variable in EXPECTED:
+def exponents(rows: list[dict[str, float]]) -> list[dict[str, object]]:
+    """Least-squares slopes in log-log, each at the least or largest value of the other variable with three cells."""
+    found: list[dict[str, object]] = []
+    for quantity, variable, end, expected, term in EXPECTED:
         other = "d" if variable == "n" else "n"
-        for fixed in sorted({row[other] for row in rows}, reverse=True):
-            line = sorted((row[variable], row[quantity]) for row in rows if row[other] == fixed)
-            if len(line) >= 3:
-                x, y = np.log(np.array(line, float)).T
-                found[f"{quantity} in {variable} at {other}={fixed:g}"] = float(np.polyfit(x, y, 1)[0])
-                break
+        lines = {
+            fixed: sorted((r[variable], r[quantity]) for r in rows if r[other] == fixed) for fixed in _of(rows, other)
+        }
+        long = [fixed for fixed, points in lines.items() if len(points) >= 3]
+        if long:
+            fixed = end(long)
+            x, y = np.log(np.array(lines[fixed], float)).T
+            slope = float(np.polyfit(x, y, 1)[0])
+            at = f"{quantity} in {variable} at {other}={fixed:g}"
+            found.append({"what": at, "fitted": slope, "expected": expected, "term": term})
     return found
+
+
+def _of(rows: list[dict[str, float]], variable: str) -> list[float]:
+    return sorted({row[variable] for row in rows})
 
 
 HEAD = "    n         d   client s  server s   MB up  MB down  client peak/y  server peak MB  held MB"
@@ -92,9 +106,8 @@ def main() -> int:
         command = [sys.executable, "-m", "benchmarks.masking", "--cell", str(n), str(d), "--repeats", str(args.repeats)]
         rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         print(line(rows[-1]), flush=True)
-    for what, slope in exponents(rows).items():
-        quantity, _, variable, *_ = what.split()
-        print(f"{what}: {slope:.2f} (expected at large {variable}: {EXPECTED[quantity, variable]:.0f})")
+    for slope in exponents(rows):
+        print(f"{slope['what']}: {slope['fitted']:.2f}, largest term {slope['expected']} ({slope['term']})")
     if args.json is not None:
         args.json.write_text(json.dumps({"rows": rows, "exponents": exponents(rows)}, indent=2) + "\n")
     return 0
