@@ -18,8 +18,16 @@ from flwr.serverapp import Grid
 from flower_robust.commitments import Identity, Roster, sign_statement, verify_statement
 from flower_robust.commitments.encoding import u64
 from flower_robust.commitments.keys import KeyAnnouncement
-from flower_robust.errors import BadSignature, ClientError, ClientFault, MalformedReply, NoReply, UnknownClient
-from flower_robust.flower.envelope import ENROL, ENVELOPE, KEY, envelope_of, field
+from flower_robust.errors import (
+    BadSignature,
+    ClientError,
+    ClientFault,
+    ConfigurationError,
+    MalformedReply,
+    NoReply,
+    UnknownClient,
+)
+from flower_robust.flower.envelope import ENROL, ENVELOPE, KEY, SPOKEN, envelope_of, field
 from flower_robust.flower.exchange import content_of
 from flower_robust.flower.grid import collect, pause, push
 from flower_robust.flower.records import UnreadableError
@@ -33,17 +41,22 @@ def question(nonce: bytes, roster_digest: bytes, keyed: bool = False) -> RecordD
 
     `keyed`: whether it also asks for the node's run key.
     """
-    asked = ConfigRecord({"phase": ENROL, "nonce": nonce, "roster": roster_digest})
+    asked = ConfigRecord({"phase": ENROL, "spoken": SPOKEN, "nonce": nonce, "roster": roster_digest})
     if keyed:
         asked[KEY] = True
     return RecordDict({ENVELOPE: asked})
 
 
 def claim(identity: Identity, asked: ConfigRecord, run_id: int, node_id: int, key: bytes | None = None) -> RecordDict:
-    """What the client answers; `key`: its announced run key, if it was asked for one."""
+    """What the client answers; `key`: its announced run key, if it was asked for one.
+
+    Raises ConfigurationError where the server speaks another version: nothing that either signs would verify.
+    """
+    if (spoken := asked.get("spoken")) != SPOKEN:
+        raise ConfigurationError("protocol version", f"{spoken or 'none'} at the server", f"{SPOKEN}, as here")
     nonce, roster_digest = field(asked, "nonce", bytes), field(asked, "roster", bytes)
     signature = sign_statement(identity, KIND, u64(run_id), u64(node_id), nonce, roster_digest)
-    claimed = ConfigRecord({"phase": ENROL, "name": identity.name, "signature": bytes(signature)})
+    claimed = ConfigRecord({"phase": ENROL, "spoken": SPOKEN, "name": identity.name, "signature": bytes(signature)})
     if key is not None:
         claimed[KEY] = key
     return RecordDict({ENVELOPE: claimed})
@@ -54,6 +67,8 @@ def verify_claim(roster: Roster, content: RecordDict, run_id: int, node_id: int,
     culprit = f"node {node_id}"
     try:
         record = envelope_of(content)
+        if (spoken := record.get("spoken")) != SPOKEN:
+            raise UnreadableError(f"protocol version {str(spoken)[:20]}", f"{SPOKEN}, as at the server")
         name, signature = field(record, "name", str), field(record, "signature", bytes)
         fields = (u64(run_id), u64(node_id), nonce, roster.digest)
         return verify_statement(roster, name, KIND, *fields, signature=signature)

@@ -5,7 +5,9 @@ from typing import TypeVar, get_origin
 
 from flwr.app import ConfigRecord, RecordDict
 
+from flower_robust.commitments.encoding import VERSION
 from flower_robust.flower.records import UnreadableError
+from flower_robust.protocol import codec
 
 ENVELOPE = "flower_robust"
 """Key of the record in a message's content, and of the client's memory in `Context.state`."""
@@ -20,6 +22,9 @@ LATER = (CHALLENGE, DISPUTE, ECHO, UNMASK, RECHECK)
 
 PAYLOAD, REFUSED, KEY, AUDIT = "payload", "refused", "key", "audit"
 """Fields: a message of the masked protocol; why there is none; a run key; what became of the audit."""
+
+SPOKEN = f"{VERSION}.{codec.VERSION}"
+"""Versions of signed statements and of masked messages: sides that differ in either do not understand each other."""
 
 Field = TypeVar("Field", str, bytes, float, list[str], list[float])
 

@@ -155,3 +155,27 @@ def test_nobody_there_is_an_error_in_bounded_time_and_names_who_is_missing():
     _, roster = federation(4)
     with pytest.raises(QuorumNotReached, match=r"found 0 accepted of 4 expected, required quorum 3.*hospital-0"):
         wrapper(roster).start(FakeGrid({}), record(model()), num_rounds=1)
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_another_version_is_refused_in_one_line_and_nobody_lied(side):
+    identities, roster = federation(5)
+
+    def other(message: Message) -> None:
+        if message.content.get(ENVELOPE, {}).get("phase") == ENROL:
+            message.content[ENVELOPE]["spoken"] = "0.9"
+
+    def newer_client(message, reply):
+        other(reply)
+        return reply
+
+    nodes = robust_nodes(identities[:4])
+    nodes[1004] = participant(1004, identities[4], newer_client if side == "client" else None)
+    honest = nodes[1004]
+    if side == "server":
+        nodes[1004] = lambda message: other(message) or honest(message)
+    strategy = wrapper(roster)
+    strategy.start(FakeGrid(nodes), record(model()), num_rounds=1)
+    (refusal,) = [fault for fault in strategy.history[0].faults if fault.culprit == "node 1004"]
+    assert "protocol version" in refusal.found and "0.9" in refusal.found
+    assert not strategy.trust_state["hospital-4"].lied and strategy.history[0].accepted == roster.names[:4]

@@ -36,6 +36,7 @@ SERVER_MAY_SEE = {
     "clients.datasets",
     "clients.partitions",
     "clients.settings",
+    "clients.members",
     "clients.statistics",
 }
 """The server reads the same run settings and evaluates the same model; it never sees how clients attack."""
