@@ -20,7 +20,7 @@ demo: $(VENV)/.app
 	$(BIN)/flower-robust simulate --dataset breast-cancer --hospitals 10 --attack sign-flip --malicious 2 --threshold auto --out runs/demo --replace
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 deployment-test: $(VENV)/.test
 	$(BIN)/python -m pytest -m deployment tests/deployment
