@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from flower_robust.flower.masking import PeerMasking as PeerMasking
     from flower_robust.flower.mod import robust_mod as robust_mod
     from flower_robust.flower.strategy import RobustAggregation as RobustAggregation
+    from flower_robust.protocol.demands import Demands as Demands
     from flower_robust.trust import BetaTrust as BetaTrust
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "BetaTrust": "flower_robust.trust",
+    "Demands": "flower_robust.protocol.demands",
     "Identity": "flower_robust.commitments",
     "Roster": "flower_robust.commitments",
     "PeerMasking": "flower_robust.flower.masking",
@@ -25,7 +27,7 @@ _HOMES = {
     "robust_mod": "flower_robust.flower.mod",
 }
 
-__all__ = ["BetaTrust", "Identity", "PeerMasking", "RobustAggregation", "Roster", "robust_mod"]
+__all__ = ["BetaTrust", "Demands", "Identity", "PeerMasking", "RobustAggregation", "Roster", "robust_mod"]
 
 
 def __getattr__(name: str) -> object:

@@ -246,9 +246,12 @@ class RoundAborted(RobustError):
 
 
 class EquivocatingServer(FaultyServer):
-    """Two statements under the server's signature contradict each other; `evidence` holds both."""
+    """Two statements under the server's signature contradict each other; `evidence` holds both, encoded.
 
-    def __init__(self, step: str, found: str, required: str, evidence: tuple[bytes, ...]) -> None:
+    `flower-robust verify-evidence` reads it (`protocol.evidence`).
+    """
+
+    def __init__(self, step: str, found: str, required: str, evidence: bytes) -> None:
         self.evidence = evidence
         super().__init__(step, found, required)
 

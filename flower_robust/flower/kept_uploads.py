@@ -28,14 +28,7 @@ class KeptUploads:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.folder = folder / name.encode().hex()[:200]
-        try:
-            for part in (folder, self.folder):
-                part.mkdir(mode=0o700, parents=True, exist_ok=True)
-                if part.is_symlink() or part.stat().st_uid != os.getuid():
-                    raise PermissionError(None, "it belongs to somebody else")
-        except OSError as error:
-            raise ConfigurationError("audit_folder", str(folder), f"a folder to write to ({error.strerror})") from None
+        self.folder = own_folder(folder, name)
 
     def save(self, y: Residues, digest: Digest) -> None:
         """Write y, 8 bytes per parameter; older files than the newest `KEPT` go."""
@@ -47,7 +40,7 @@ class KeptUploads:
             partial.replace(path)
         except OSError as error:
             raise ConfigurationError("audit_folder", str(self.folder), f"room for y ({error.strerror})") from None
-        for old in sorted(self.folder.iterdir(), key=_age)[KEPT:]:
+        for old in sorted(filter(Path.is_file, self.folder.iterdir()), key=_age)[KEPT:]:
             old.unlink(missing_ok=True)
 
     def load(self, digest: Digest) -> Residues | None:
@@ -68,6 +61,19 @@ class KeptUploads:
 
     def _path(self, digest: Digest) -> Path:
         return self.folder / f"{digest.hex()}.y"
+
+
+def own_folder(folder: Path, name: str) -> Path:
+    """The folder of one participant, made where it is missing; ConfigurationError as above."""
+    own = folder / name.encode().hex()[:200]
+    try:
+        for part in (folder, own):
+            part.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if part.is_symlink() or part.stat().st_uid != os.getuid():
+                raise PermissionError(None, "it belongs to somebody else")
+    except OSError as error:
+        raise ConfigurationError("audit_folder", str(folder), f"a folder to write to ({error.strerror})") from None
+    return own
 
 
 def _age(path: Path) -> float:

@@ -17,7 +17,7 @@ from flwr.common import log
 from flower_robust.commitments import update_digest
 from flower_robust.commitments.keys import RunKey
 from flower_robust.commitments.masked import MaskedNormCommitment
-from flower_robust.errors import ConfigurationError, FaultyServer, RobustError
+from flower_robust.errors import ConfigurationError, EquivocatingServer, FaultyServer, RobustError
 from flower_robust.flower.envelope import (
     AUDIT,
     CHALLENGE,
@@ -33,6 +33,7 @@ from flower_robust.flower.envelope import (
     envelope_of,
     field,
 )
+from flower_robust.flower.kept_evidence import keep_evidence
 from flower_robust.flower.kept_uploads import KeptUploads
 from flower_robust.flower.masked_row import Row
 from flower_robust.flower.records import NamedArrays
@@ -110,18 +111,15 @@ def ready(site: Site, context: Context, offer: Offer, model: NamedArrays) -> Rec
     A client that lost its run key gives a new one with it. Who got another model than the plan says does not train on
     it: a server that sends each client its own model can make all updates but one vanish (Pasquini et al. 2022).
     """
-    threshold = terms_of(offer.plan).threshold
     try:
-        if threshold < site.threshold:
-            required = f"at least {site.threshold}, as this site insists"
-            raise FaultyServer("offer", f"threshold {threshold}", required)
+        site.demands.check(terms_of(offer.plan))
         if update_digest(model) != offer.plan.model_digest:
             raise FaultyServer("offer", "another model than the plan's", "the same model for everybody")
         if ENVELOPE not in context.state.config_records:
             found = "no run key: this client was restarted since it announced one"
             raise ConfigurationError("Context.state", found, "the run key; a new one goes with this answer")
     except RobustError as refusal:
-        return _refused(TRAIN, refusal, {KEY: announce_key(site, context)})
+        return _refused(TRAIN, site, refusal, {KEY: announce_key(site, context)})
     return None
 
 
@@ -133,11 +131,13 @@ def submission(site: Site, context: Context, offer: Offer, row: Row) -> RecordDi
     uploads = KeptUploads(site.folder, site.identity.name)
     kept = None if before is None else Kept(before, None)
     try:
-        state, message, y = submit(offer, site.roster, site.identity, memory.run_key, row, os.urandom(32), kept)
+        state, message, y = submit(
+            offer, site.roster, site.identity, memory.run_key, row, os.urandom(32), kept, site.demands
+        )
         uploads.save(y, digest := _upload_digest(state.dealt))
     except RobustError as refusal:
         Memory(memory.run_key, before, memory.y).put(context)
-        return _refused(TRAIN, refusal)
+        return _refused(TRAIN, site, refusal)
     Memory(memory.run_key, state, digest, before, memory.y).put(context)
     return RecordDict({ENVELOPE: ConfigRecord({"phase": TRAIN, PAYLOAD: message})})
 
@@ -153,7 +153,7 @@ def answer(phase: str, site: Site, message: Message, context: Context) -> Record
     except RobustError as refusal:
         if memory is not None and memory.state is not None:
             replace(memory, state=finish(memory.state)).put(context)
-        return _refused(phase, refusal)
+        return _refused(phase, site, refusal)
     after.put(context)
     return RecordDict({ENVELOPE: ConfigRecord({"phase": phase, **fields})})
 
@@ -235,6 +235,8 @@ def _upload_digest(dealt: Dealt) -> Digest:
     return MaskedNormCommitment.decode(dealt.commitment, len(dealt.plan.cohort), dealt.name).upload_digest
 
 
-def _refused(phase: str, refusal: RobustError, fields: dict[str, bytes] | None = None) -> RecordDict:
+def _refused(phase: str, site: Site, refusal: RobustError, fields: dict[str, bytes] | None = None) -> RecordDict:
     log(WARNING, "%s: this client does not answer: %s", phase, refusal)
+    if isinstance(refusal, EquivocatingServer):
+        log(WARNING, "%s: both signatures of the server are kept, %s", phase, keep_evidence(site, refusal.evidence))
     return RecordDict({ENVELOPE: ConfigRecord({"phase": phase, REFUSED: str(refusal), **(fields or {})})})

@@ -3,13 +3,16 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from logging import WARNING
 
 import numpy as np
 import torch
+from flwr.common import log
 
 from flower_robust.aggregation import Geometry, Rule, Weighting
 from flower_robust.commitments import Identity
 from flower_robust.errors import ConfigurationError
+from flower_robust.masking.decoding import correctable
 from flower_robust.masking.thresholds import default_threshold
 from flower_robust.protocol.client_unmask import carriers
 from flower_robust.protocol.server_decide import integer_weights
@@ -112,3 +115,16 @@ def check_masking(
     if quorum is not None and quorum < masking.fewest(expected):
         required = f"at least {masking.fewest(expected)}, which a masked round of {expected} needs to be opened"
         raise ConfigurationError("quorum", quorum, required)
+    _warn_of_liars(rule.f, expected, masking.resolved(expected)[0])
+
+
+def _warn_of_liars(f: int, n: int, t: int) -> None:
+    """A plan with f > e runs, as long as somebody was told what f then means."""
+    e = correctable(n, 2 * t)
+    if f > e:
+        log(
+            WARNING,
+            "f = %d, but a masked round of n = %d clients with t = %d corrects e = %d that lie about distances: "
+            "f bounds poisoned updates, not liars (flower-robust survives shows which t corrects more)",
+            *(f, n, t, e),
+        )

@@ -11,14 +11,15 @@ from flower_robust.flower.envelope import ENROL, ENVELOPE, KEY, LATER, PAYLOAD, 
 from flower_robust.flower.failures import guarded
 from flower_robust.flower.momentum import check_momentum, smoothed
 from flower_robust.flower.plain_train import plain_train
-from flower_robust.flower.site import IdentitySource, RosterSource, Site, least_threshold, refuse_unmasked
+from flower_robust.flower.site import IdentitySource, RosterSource, Site, demands_of, refuse_unmasked
+from flower_robust.protocol.demands import ANYTHING, Demands
 
 
 def robust_mod(
     identity: IdentitySource = None,
     roster: RosterSource = None,
     *,
-    threshold: int = 0,
+    demands: Demands = ANYTHING,
     momentum: float = 0.0,
     audit_folder: str | Path | None = None,
 ) -> Mod:
@@ -28,11 +29,13 @@ def robust_mod(
 
     `identity` is an Identity, a function of the Context, or None: then `node_config["identity"]` is the path of an
     identity file (`flower-supernode --node-config 'identity="/path"'`). `roster`: likewise, `node_config["roster"]`; a
-    server that holds another one is refused, and masked rounds need one. `threshold`: the smallest privacy threshold t
-    that this site accepts; from 1 on, the server cannot have an update unmasked. `momentum`: 0.9 sends the mean of this
-    client's recent updates, which tells honest clients from malicious ones (docs/robustness.md). `audit_folder`: where
-    masked updates lie until the next round's audit of the server. `node_config` may set "threshold" and "audit-folder".
-    Messages without the protocol's record pass through untouched, but a site with a threshold trains for none of them.
+    server that holds another one is refused, and masked rounds need one. `demands`: the least that this site
+    accepts of a plan (`Demands`: privacy threshold, clients in a sum, strict rounds, the server's key); with any, the
+    server cannot have an update unmasked. `momentum`: 0.9 sends the mean of this client's recent updates, which tells
+    honest clients from malicious ones (docs/robustness.md). `audit_folder`: where masked updates lie until the next
+    round's audit of the server, and evidence against it. `node_config` may set "threshold", "min-accepted", "strict",
+    "server-key" and "audit-folder". Messages without the protocol's record pass through untouched, but a site with
+    demands trains for none of them.
 
     Raises ConfigurationError where identity or roster do not fit, FaultyServer on a plan that does not ask this client,
     and NonFiniteUpdate, MalformedReply or ConfigurationError where the app returned something that cannot be sent; the
@@ -48,9 +51,9 @@ def robust_mod(
     def answered(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         if not message.has_content() or ENVELOPE not in message.content.config_records:
             if message.metadata.message_type.startswith(MessageType.TRAIN):
-                refuse_unmasked(least_threshold(context, threshold))
+                refuse_unmasked(demands_of(context, demands))
             return call_next(message, context)
-        site = Site.resolve(context, identity, roster, threshold, audit_folder)
+        site = Site.resolve(context, identity, roster, demands, audit_folder)
         envelope = envelope_of(message.content)
         phase = field(envelope, "phase", str)
         if phase == ENROL:
@@ -60,7 +63,7 @@ def robust_mod(
                 call_next, momentum, field(envelope, "arrays", str), field(envelope, "buffers", list[str])
             )
         if phase == TRAIN and PAYLOAD not in envelope:
-            refuse_unmasked(site.threshold)
+            refuse_unmasked(site.demands)
             return plain_train(message, context, call_next, site.identity)
         if phase in (TRAIN, *LATER):
             return _masked(phase, message, context, call_next, site)

@@ -3,31 +3,37 @@
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flwr.app import Context
 
 from flower_robust.commitments import Identity, Roster
 from flower_robust.errors import ConfigurationError
+from flower_robust.protocol.demands import Demands
 
 IdentitySource = Identity | Callable[[Context], Identity] | None
 RosterSource = Roster | Callable[[Context], Roster] | None
 
 Held = TypeVar("Held", Identity, Roster)
 
+NODE_KEYS = {
+    "threshold": "threshold",
+    "min-accepted": "min_accepted",
+    "strict": "strict",
+    "server-key": "server_key",
+}
+"""What a node's configuration may demand, and how `Demands` calls it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One participant: its identity, the roster it holds, what it insists on, and where it keeps masked updates.
-
-    `threshold`: the smallest privacy threshold t that it accepts; 0 accepts unmasked rounds too.
-    """
+    """One participant: its identity, the roster it holds, what it insists on, and where it keeps masked updates."""
 
     identity: Identity
     pinned: Roster | None
-    threshold: int
+    demands: Demands
     folder: Path
 
     @classmethod
@@ -36,7 +42,7 @@ class Site:
         context: Context,
         identity: IdentitySource,
         roster: RosterSource,
-        threshold: int,
+        demands: Demands,
         folder: str | Path | None,
     ) -> "Site":
         """The site of this node. Raises ConfigurationError or CorruptFile where something does not fit."""
@@ -46,7 +52,7 @@ class Site:
             raise ConfigurationError("node_config identity", path, "the path of this participant's identity file")
         given = context.node_config.get("audit-folder", folder)
         kept = default_folder() if given is None else Path(str(given))
-        return cls(signer, pinned, least_threshold(context, threshold), kept)
+        return cls(signer, pinned, demands_of(context, demands), kept)
 
     @property
     def roster(self) -> Roster:
@@ -77,16 +83,23 @@ def _held(source: Held | Callable[[Context], Held] | None, kind: type[Held], con
     return kind.load(path) if isinstance(path, str) else None
 
 
-def least_threshold(context: Context, given: int) -> int:
-    """The smallest privacy threshold that this site accepts: its node's configuration before what the app says."""
-    found = context.node_config.get("threshold", given)
-    if not isinstance(found, int) or found < 0:
-        raise ConfigurationError("threshold", found, "a whole number of at least 0")
-    return found
+def demands_of(context: Context, given: Demands) -> Demands:
+    """What this site insists on: its node's configuration before what the app says. ConfigurationError names a key."""
+    node = context.node_config
+    found: dict[str, Any] = {field: node[key] for key, field in NODE_KEYS.items() if key in node}
+    if "server_key" in found:
+        found["server_key"] = _key(found["server_key"])
+    return replace(given, **found)
 
 
-def refuse_unmasked(threshold: int) -> None:
+def _key(given: object) -> bytes:
+    try:
+        return bytes.fromhex(str(given))
+    except ValueError:
+        raise ConfigurationError("server-key", given, "an Ed25519 public key, 64 hex digits") from None
+
+
+def refuse_unmasked(demands: Demands) -> None:
     """ConfigurationError if this site insists on masked rounds."""
-    if threshold > 0:
-        required = f"a masked round with threshold {threshold} or more, as this site insists"
-        raise ConfigurationError("plan", "an unmasked round", required)
+    if demands.masked:
+        raise ConfigurationError("plan", "an unmasked round", f"a masked round with {demands}, as this site insists")

@@ -23,6 +23,7 @@ from flower_robust.masking.ring import Residues
 from flower_robust.masking.sketch import SketchMap, public_sums, sketch, sketch_map, sketch_shares, sketches
 from flower_robust.protocol.client_states import Dealt, Finished
 from flower_robust.protocol.codec import Field, decode, encode, exact, fixed, from_server, octets, residues
+from flower_robust.protocol.evidence import CHALLENGE, DECISION, Evidence, Signed
 from flower_robust.protocol.plan import RoundPlan
 from flower_robust.protocol.server_states import Opened
 from flower_robust.protocol.shown import Challenge, Weights, decision_digest, sketch_rows
@@ -123,12 +124,13 @@ def check_announcement(plan: RoundPlan, encoded: bytes, kept: Kept | None) -> No
     verify_shown(terms.server_key, "decision", found.plan.digest, found.decision, found.signature)
     if kept is None or kept.finished.plan.digest != found.plan.digest:
         return
-    ended, announced = kept.finished, found.decision + found.signature
-    if ended.decision not in (None, found.decision):
-        evidence = (ended.decision + ended.decision_signature, announced)
+    ended = kept.finished
+    announced = Signed(DECISION, found.decision, found.signature, found.shown + found.weights.tobytes())
+    if ended.decision is not None and ended.decision != found.decision:
+        evidence = Evidence(found.plan, Signed(DECISION, ended.decision, ended.decision_signature), announced).encode()
         raise EquivocatingServer("offer", "another decision than it asked to unmask", "one decision", evidence)
-    if ended.shown not in (None, found.shown):
-        evidence = (ended.shown + ended.shown_signature, found.shown + announced)
+    if ended.shown is not None and ended.shown != found.shown:
+        evidence = Evidence(found.plan, Signed(CHALLENGE, ended.shown, ended.shown_signature), announced).encode()
         raise EquivocatingServer("offer", "a decision on another challenge than it showed", "one challenge", evidence)
 
 

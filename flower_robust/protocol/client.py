@@ -20,6 +20,7 @@ from flower_robust.protocol.client_states import AwaitingChallenge, AwaitingRech
 from flower_robust.protocol.client_submit import read_offer, submit
 from flower_robust.protocol.client_unmask import echo, unmask
 from flower_robust.protocol.codec import Field
+from flower_robust.protocol.demands import ANYTHING, Demands
 from flower_robust.protocol.disputes import answer_dispute
 from flower_robust.protocol.recheck import answer_recheck
 
@@ -30,9 +31,14 @@ class MaskedClient:
     """One client over the rounds of one run. `entropy` gives 32 fresh bytes; tests replace it to be deterministic."""
 
     def __init__(
-        self, identity: Identity, roster: Roster, run_id: int, entropy: Callable[[], bytes] = lambda: os.urandom(32)
+        self,
+        identity: Identity,
+        roster: Roster,
+        run_id: int,
+        entropy: Callable[[], bytes] = lambda: os.urandom(32),
+        demands: Demands = ANYTHING,
     ) -> None:
-        self.identity, self.roster, self._entropy = identity, roster, entropy
+        self.identity, self.roster, self._entropy, self.demands = identity, roster, entropy, demands
         self._run_key = RunKey.create(identity, run_id, roster.digest, entropy())
         self.state: State | None = None
         self._y: Residues | None = None
@@ -44,8 +50,10 @@ class MaskedClient:
     def submit(self, message: Field, update: npt.NDArray[np.float32]) -> bytes:
         """Step 1."""
         offer = read_offer(message)
-        entropy, kept = self._entropy(), self._kept()
-        self.state, reply, self._y = submit(offer, self.roster, self.identity, self._run_key, update, entropy, kept)
+        entropy, kept, demands = self._entropy(), self._kept(), self.demands
+        self.state, reply, self._y = submit(
+            offer, self.roster, self.identity, self._run_key, update, entropy, kept, demands
+        )
         self._before = kept
         return reply
 

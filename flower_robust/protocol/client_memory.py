@@ -51,7 +51,9 @@ def remember(state: State) -> bytes:
             return encode(CHALLENGE, _dealt(state.dealt), state.own_share)
         case AwaitingUnmask():
             shown = (from_positions(state.unreadable), state.challenge, state.shown, state.shown_signature)
-            return encode(UNMASK, _dealt(state.dealt), *_held(state), *shown, state.echoed or b"")
+            return encode(
+                UNMASK, _dealt(state.dealt), *_held(state), *shown, state.echoed or b"", state.echoed_signature
+            )
         case AwaitingRecheck():
             dealt, ended = _dealt(replace(state.dealt, entropy=b"")), (state.decision, state.decision_signature)
             return encode(RECHECK, dealt, *_held(state), state.pad_seed, state.challenge, state.shown, *ended)
@@ -89,7 +91,7 @@ def _from_finished(remembered: Field) -> Finished:
 
 
 def _from_unmask(remembered: Field, run_key: RunKey) -> AwaitingUnmask:
-    dealt, *held, unreadable, challenge, shown, signature, echoed = decode(UNMASK, remembered, 10)
+    dealt, *held, unreadable, challenge, shown, signature, echoed, echoed_signature = decode(UNMASK, remembered, 11)
     before = _from_dealt(dealt, run_key)
     return AwaitingUnmask(
         before,
@@ -99,6 +101,7 @@ def _from_unmask(remembered: Field, run_key: RunKey) -> AwaitingUnmask:
         Digest(bytes(shown)),
         bytes(signature),
         Digest(bytes(echoed)) if echoed else None,
+        bytes(echoed_signature),
     )
 
 

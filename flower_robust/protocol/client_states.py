@@ -78,7 +78,7 @@ class AwaitingUnmask(_Redacted):
 
     `accepted`: positions of the A dealers; `held`: of their secrets; `unreadable`: the dealers it complained about;
     `shown`, `shown_signature`: what the server showed it and signed; `challenge`: 32 bytes; `echoed`: the one decision
-    it signed, in a strict round.
+    that it signed in a strict round, and the server's signature on it.
     """
 
     dealt: Dealt
@@ -89,6 +89,7 @@ class AwaitingUnmask(_Redacted):
     shown: Digest
     shown_signature: bytes
     echoed: Digest | None = None
+    echoed_signature: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

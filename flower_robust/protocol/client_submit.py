@@ -17,6 +17,7 @@ from flower_robust.protocol.audit import Kept, check_announcement
 from flower_robust.protocol.client_states import AwaitingChallenge, Dealt
 from flower_robust.protocol.codec import Field, from_server
 from flower_robust.protocol.dealing import Dealing, envelope_secret, own_secret, route
+from flower_robust.protocol.demands import ANYTHING, Demands
 from flower_robust.protocol.plan import RoundPlan
 from flower_robust.protocol.replies import Submission, upload_digest
 from flower_robust.protocol.shown import Offer
@@ -38,19 +39,21 @@ def submit(
     update: npt.NDArray[np.float32],
     entropy: bytes,
     kept: Kept | None = None,
+    demands: Demands = ANYTHING,
 ) -> tuple[AwaitingChallenge, bytes, Residues]:
     """Clip, round, mask, share, seal and sign one update.
 
         y = x + a·s + e,    x = rint(D ∘ clip(update, C)·2^22/C)
 
     `update` float32 [d], new − old, in the model's unit; `entropy`: 32 bytes of the operating system's CSPRNG, used for
-    this submission only; `kept`: what is left of the round before. Returns the next state, the message (8 bytes per
-    parameter + n·33 kB) and y uint32 [2, B, N], which the client needs again for the challenge and for next round's
-    audit. Raises FaultyServer if the offer does not fit the roster or could isolate this client, NonFiniteRows if the
-    update holds NaN or Inf, ConfigurationError if it has another length than the plan says.
+    this submission only; `kept`: what is left of the round before; `demands`: what this client insists on. Returns the
+    next state, the message (8 bytes per parameter + n·33 kB) and y uint32 [2, B, N], which the client needs again for
+    the challenge and for next round's audit. Raises FaultyServer if the offer does not fit the roster, could isolate
+    this client or is less than it demands, NonFiniteRows if the update holds NaN or Inf, ConfigurationError if it has
+    another length than the plan says.
     """
     plan, terms = offer.plan, terms_of(offer.plan)
-    check_offer(offer, roster, identity, run_key)
+    check_offer(offer, roster, identity, run_key, demands)
     check_announcement(plan, offer.announcement, kept)
     if update.shape != (terms.d,):
         raise ConfigurationError("update", f"shape {update.shape}", f"[{terms.d}], as planned")
@@ -67,9 +70,10 @@ def submit(
     return AwaitingChallenge(dealt, dealing.share(position).encode()), message.encode(), y
 
 
-def check_offer(offer: Offer, roster: Roster, identity: Identity, run_key: RunKey) -> None:
+def check_offer(offer: Offer, roster: Roster, identity: Identity, run_key: RunKey, demands: Demands) -> None:
     """FaultyServer unless the plan is for this roster and this client, safe for it, and binds these run keys."""
     plan, terms = offer.plan, terms_of(offer.plan)
+    demands.check(terms)
     if plan.roster_digest != roster.digest:
         raise FaultyServer("offer", "another roster", f"roster {roster.digest.hex()[:16]}")
     if identity.name not in plan.cohort or len(set(plan.cohort)) != len(plan.cohort):

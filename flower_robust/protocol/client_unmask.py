@@ -12,6 +12,7 @@ from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.ring import Residues
 from flower_robust.protocol.client_states import AwaitingRecheck, AwaitingUnmask
 from flower_robust.protocol.codec import Field, from_server
+from flower_robust.protocol.evidence import DECISION, Evidence, Signed
 from flower_robust.protocol.pads import pad_seed
 from flower_robust.protocol.plan import RoundPlan
 from flower_robust.protocol.replies import Echo, SharesReply
@@ -29,10 +30,9 @@ def echo(state: AwaitingUnmask, roster: Roster, identity: Identity, message: Fie
     Raises FaultyServer as `unmask` does, and EquivocatingServer if it already signed another decision.
     """
     request, decision = _checked_request(state, roster, message)
-    if state.echoed not in (None, decision):
-        raise EquivocatingServer("echo", "a second decision", "one per round", (message_bytes(message),))
-    del request
-    return replace(state, echoed=decision), Echo.sign(identity, state.dealt.plan.digest, decision).encode()
+    _check_echoed(state, "echo", decision, request.signature)
+    echoed = replace(state, echoed=decision, echoed_signature=request.signature)
+    return echoed, Echo.sign(identity, state.dealt.plan.digest, decision).encode()
 
 
 def unmask(state: AwaitingUnmask, roster: Roster, identity: Identity, message: Field) -> tuple[AwaitingRecheck, bytes]:
@@ -48,8 +48,7 @@ def unmask(state: AwaitingUnmask, roster: Roster, identity: Identity, message: F
     plan = state.dealt.plan
     if terms_of(plan).strict:
         _check_echoes(plan, roster, decision, request.echoes)
-        if state.echoed not in (None, decision):
-            raise EquivocatingServer(STEP, "another decision than the echoed one", "one", (message_bytes(message),))
+        _check_echoed(state, STEP, decision, request.signature)
     reply = SharesReply.sign(identity, "unmask-reply", plan.digest, decision, _summed(state, request.weights))
     nxt = AwaitingRecheck(
         state.dealt,
@@ -139,6 +138,11 @@ def _summed(state: AwaitingUnmask, weights: Weights) -> Residues:
     return np.stack([ring.weighted_sum(row, list(state.held.secrets)) for row in rows], axis=1)
 
 
-def message_bytes(message: Field) -> bytes:
-    """A message, kept as evidence."""
-    return bytes(message)
+def _check_echoed(state: AwaitingUnmask, step: str, decision: Digest, signature: bytes) -> None:
+    """EquivocatingServer, with both signatures, if the server signed another decision before."""
+    if state.echoed is not None and state.echoed != decision:
+        before, now = (
+            Signed(DECISION, *pair) for pair in ((state.echoed, state.echoed_signature), (decision, signature))
+        )
+        evidence = Evidence(state.dealt.plan, before, now).encode()
+        raise EquivocatingServer(step, "a second decision", "one decision per round", evidence)

@@ -8,7 +8,7 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg
 
-from flower_robust import RobustAggregation, robust_mod
+from flower_robust import Demands, RobustAggregation, robust_mod
 from flower_robust.aggregation import Mean, MultiKrum
 from flower_robust.errors import ConfigurationError
 from flower_robust.flower.failures import CLIENT_LOG, AppFailedError, shown_reason
@@ -114,7 +114,7 @@ def test_of_a_reason_only_our_own_sentences_and_class_names_are_shown(reason, sh
 def test_a_site_with_a_threshold_trains_for_no_server_that_asks_in_clear():
     identities, roster = federation(1)
     trained: list[Message] = []
-    app = ClientApp(mods=[robust_mod(identities[0], roster, threshold=1)])
+    app = ClientApp(mods=[robust_mod(identities[0], roster, demands=Demands(threshold=1))])
     app.train()(lambda message, context: trained.append(message))
     message = Message(RecordDict({"arrays": record(model())}), 7, "train")
     with pytest.raises(ConfigurationError, match="found 'an unmasked round', required a masked round"):

@@ -8,7 +8,7 @@ import pytest
 
 from flower_robust.aggregation import GeometricMedian, Mean, Median, NormClipping
 from flower_robust.commitments.masked import NormOpening
-from flower_robust.commitments.transcript import derived, verify_shown
+from flower_robust.commitments.transcript import derived
 from flower_robust.errors import (
     Certainty,
     EquivocatingServer,
@@ -26,11 +26,10 @@ from flower_robust.masking.public import PublicElements
 from flower_robust.protocol import client_unmask, server_challenge, server_decide, server_inspect, server_open
 from flower_robust.protocol.audit import auditor
 from flower_robust.protocol.client import MaskedClient
+from flower_robust.protocol.evidence import Evidence
 from flower_robust.protocol.replies import SketchReply
 from flower_robust.protocol.server_states import Opened
-from flower_robust.protocol.shown import decision_digest
 from flower_robust.protocol.sizes import terms_of
-from flower_robust.types import Digest
 from tests.protocol_liars import answered, resubmitted
 from tests.protocol_stage import N, Stage, weights_of
 from tests.protocol_world import SERVER, World
@@ -238,10 +237,9 @@ def test_a_decision_on_another_challenge_than_a_client_was_shown_convicts_the_se
     after = Stage(world=stage.world, previous=opened, round=2)
     with pytest.raises(EquivocatingServer, match="another challenge") as caught:
         after.client(0).submit(after.offer.encode(), stage.world.updates()["h0"])
-    own, announced = caught.value.evidence
-    for step, evidence in (("challenge", own), ("decision", announced[32:])):
-        verify_shown(SERVER.public_key, step, stage.plan.digest, Digest(evidence[:32]), evidence[32:])
-    assert announced[32:64] == decision_digest(Digest(announced[:32]), decided.weights) and announced[:32] != own[:32]
+    said = Evidence.decode(caught.value.evidence).verify()
+    assert f"signed the challenge {stage.challenged.shown.hex()}, and a decision on another one" in said
+    assert SERVER.public_key.hex() in said and decided.weights[0].tolist() == [0] + 6 * [255]
     after.client(1).submit(after.offer.encode(), stage.world.updates()["h1"])
 
 

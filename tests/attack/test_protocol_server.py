@@ -18,6 +18,7 @@ from flower_robust.errors import (
 from flower_robust.protocol import disputes, recheck, server_challenge, server_open
 from flower_robust.protocol.client_states import AwaitingUnmask
 from flower_robust.protocol.client_unmask import check_weights
+from flower_robust.protocol.evidence import Evidence
 from flower_robust.protocol.server_decide import measure, weigh
 from flower_robust.protocol.shown import Challenge, Dispute, Unmask, decision_digest, shown_digest
 from flower_robust.protocol.sizes import terms_of
@@ -175,8 +176,9 @@ def test_strict_rounds_prevent_two_decisions():
         message = stage.world.clients[name].echo(first)
         echoes[i] = server_open.verify_echo(stage.decided, name, message)
     other = stage.request(weights_of(0, *[255] * (N - 1)))
-    with pytest.raises(EquivocatingServer):
+    with pytest.raises(EquivocatingServer) as caught:
         stage.client().echo(other)
+    assert "signed two decisions" in Evidence.decode(caught.value.evidence).verify()
     with pytest.raises(FaultyServer):
         stage.client().unmask(
             stage.request(weights_of(0, *[255] * (N - 1)), echoes={i: e.signature for i, e in echoes.items()})
@@ -199,9 +201,9 @@ def test_default_rounds_detect_two_decisions_with_both_signatures():
     after = Stage(world=stage.world, previous=opened, round=2)
     with pytest.raises(EquivocatingServer) as caught:
         after.client(0).submit(after.offer.encode(), stage.world.updates()["h0"])
-    kept, announced = caught.value.evidence
-    assert kept[:32] != announced[:32]
-    assert decision_digest(stage.challenged.shown, weights_of(0, *[255] * (N - 1))) == kept[:32]
+    evidence = Evidence.decode(caught.value.evidence)
+    assert "signed two decisions" in evidence.verify()
+    assert decision_digest(stage.challenged.shown, weights_of(0, *[255] * (N - 1))) == evidence.first.digest
     after.client(1).submit(after.offer.encode(), stage.world.updates()["h1"])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
-from flower_robust import RobustAggregation
+from flower_robust import Demands, RobustAggregation
 from flower_robust.aggregation import Krum, Mean, Median
 from flower_robust.commitments import Roster
 from flower_robust.errors import ConfigurationError
@@ -96,7 +96,7 @@ def answer_of(mod, message: Message, node_config=None) -> Message:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"threshold": 2}, "found threshold 1, required at least 2, as this site insists"),
+        ({"demands": Demands(threshold=2)}, "found threshold 1, required at least 2, as this site insists"),
         ({"roster": Roster.load}, None),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_site_that_insists_on_more_refuses_once_and_says_why(options, why, tmp
 
 def test_a_site_with_a_threshold_never_sends_an_update_in_clear(tmp_path):
     nodes = MaskedNodes(5, tmp_path)
-    nodes.nodes = {1000 + i: nodes.node(1000 + i, i, threshold=1) for i in range(5)}
+    nodes.nodes = {1000 + i: nodes.node(1000 + i, i, demands=Demands(threshold=1)) for i in range(5)}
     plain = RobustAggregation(
         masked(nodes.roster).strategy, rule=Mean(), roster=nodes.roster, norm_bound=1.0, wait=0.5, below_quorum="skip"
     )

@@ -1,0 +1,90 @@
+"""What a site insists on is refused by name: the found and the required, before anything is submitted.
+
+And what a server plans that is allowed but weak, it says once.
+"""
+
+import logging
+
+import pytest
+from flwr.app import Context, RecordDict
+
+from flower_robust import Demands, PeerMasking
+from flower_robust.aggregation import GeometricMedian, Mean
+from flower_robust.errors import ConfigurationError, FaultyServer
+from flower_robust.flower.masking import check_masking
+from flower_robust.flower.site import demands_of, refuse_unmasked
+from flower_robust.protocol.shown import Offer
+from flower_robust.protocol.sizes import terms_of
+from tests.protocol_world import SERVER, World
+
+OTHER = bytes(range(32))
+
+
+@pytest.mark.parametrize(
+    ("demands", "terms", "why"),
+    [
+        (Demands(threshold=2), {}, "found threshold 1, required at least 2, as this site insists"),
+        (Demands(min_accepted=4), {}, "found min_accepted 3, required at least 4, as this site insists"),
+        (Demands(strict=True), {}, "found a round that is not strict, required a strict one, as this site insists"),
+        (Demands(server_key=OTHER), {}, f"found the server key {SERVER.public_key.hex()}, required {OTHER.hex()}"),
+        (Demands(1, 4, True, SERVER.public_key), {"strict": True, "min_accepted": 4}, None),
+        (Demands(1, 3, False, SERVER.public_key), {"strict": True}, None),
+        (Demands(), {}, None),
+    ],
+)
+def test_a_plan_below_what_a_client_insists_on_gets_no_submission(demands, terms, why):
+    world = World(n=7, t=1)
+    client, plan = world.clients["h0"], world.plan(Mean(), **terms)
+    client.demands = demands
+    offer = Offer(plan, world.keys).encode()
+    if why is None:
+        client.submit(offer, world.updates()["h0"])
+        return
+    with pytest.raises(FaultyServer, match=why):
+        client.submit(offer, world.updates()["h0"])
+    assert client.state is None
+    with pytest.raises(FaultyServer, match=why):
+        demands.check(terms_of(plan))
+
+
+def node(**config) -> Context:
+    return Context(1, 1, config, RecordDict(), {})
+
+
+def test_the_nodes_configuration_comes_before_what_the_app_says():
+    given = Demands(threshold=1, strict=True)
+    assert demands_of(node(), given) == given
+    config = {"threshold": 3, "min-accepted": 8, "strict": False, "server-key": OTHER.hex(), "partition-id": 0}
+    assert demands_of(node(**config), given) == Demands(3, 8, False, OTHER)
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"threshold": -1}, "threshold: found -1, required a whole number of at least 0"),
+        ({"threshold": True}, "threshold: found True"),
+        ({"min-accepted": 2.5}, "min-accepted: found 2.5"),
+        ({"strict": 1}, "strict: found 1, required true or false"),
+        ({"server-key": "abcd"}, "server-key: found '2 bytes', required 32 bytes"),
+        ({"server-key": "key"}, "server-key: found 'key', required an Ed25519 public key, 64 hex digits"),
+    ],
+)
+def test_demands_that_cannot_be_are_named(config, why):
+    with pytest.raises(ConfigurationError, match=why):
+        demands_of(node(**config), Demands())
+
+
+@pytest.mark.parametrize("demands", [Demands(strict=True), Demands(min_accepted=3), Demands(server_key=OTHER)])
+def test_whoever_demands_anything_takes_part_in_no_unmasked_round(demands):
+    refuse_unmasked(Demands())
+    with pytest.raises(ConfigurationError, match="an unmasked round"):
+        refuse_unmasked(demands)
+
+
+@pytest.mark.parametrize(("n", "warned"), [(4, True), (5, False)])
+def test_more_poisoners_than_correctable_liars_are_warned_of_once(n, warned, caplog):
+    with caplog.at_level(logging.WARNING, logger="flwr"):
+        check_masking(PeerMasking(threshold=1), GeometricMedian(f=1), None, n, None, 1.0)
+    said = [line for line in caplog.messages if "f = 1, but a masked round of n = 4 clients with t = 1" in line]
+    assert len(said) == warned and len(caplog.messages) == warned
+    assert all("corrects e = 0" in line for line in said)
