@@ -1,15 +1,19 @@
 """The hospital app in a deployment: real keys and a real roster on both sides, or one clear line and no run."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+from flwr.app import Context, RecordDict
 
 from clients.settings import Settings
 from flower_robust import Identity, Roster
 from flower_robust.commitments import RosterEntry
 from flower_robust.errors import ConfigurationError, QuorumNotReached
-from tests.simulated import settings_for, simulate
+from server.app import app as server_app
+from tests.flower_double import RUN_ID, FakeGrid
+from tests.simulated import DEFAULTS, settings_for, simulate
 
 NAMES = [f"hospital-{i:02}" for i in range(1, 8)]
 OPTIONS = {"hospitals": 7, "rounds": 2, "arms": "robust", "threshold": 1, "rule": "multikrum", "f": 1}
@@ -104,3 +108,21 @@ def test_an_identity_that_is_no_hospital_of_the_data_set_says_so(keys: Path) -> 
 def test_the_roster_travels_in_the_run_config() -> None:
     settings = settings_for(roster="/app/roster.json")
     assert Settings.from_config(settings.to_config()).roster == "/app/roster.json"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hospitals": 6, "threshold": 3}, "t: found 3, required at least 1 and 2t + 1 <= n = 6"),
+        (
+            {"hospitals": 5, "rule": "multikrum", "f": 2},
+            "f: found 2, required 0 to 1 (MultiKrum(f=2) needs 7 hospitals",
+        ),
+        ({"rounds": 0}, "rounds: found '0', required a whole number"),
+    ],
+)
+def test_what_cannot_work_is_in_the_run_folder_before_anything_is_sent(tmp_path: Path, options, message) -> None:
+    grid, config = FakeGrid({}), {**DEFAULTS, "out": str(tmp_path / "run"), "roster": "simulated", **options}
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        server_app(grid, Context(RUN_ID, 1, {}, RecordDict(), config))
+    assert message in failure(tmp_path / "run") and not grid.sent
