@@ -19,7 +19,8 @@ class HangError(Exception):
 class Cell:
     """`count` clients failing in one way at one step: what the round came to.
 
-    `outcome`: "completed", "completed without 2", "aborted: why"; `blamed`: the error class and certainty by which
+    `outcome`: "completed", "completed without 2", "aborted: why", "skipped: why" (the model stays, and the run goes on,
+    because who caused it is a proven liar and out); `blamed`: the error class and certainty by which
     faulty clients are named; `framed`: honest ones that are; `wrong_sum`: a result that is not the exact expected one.
     """
 

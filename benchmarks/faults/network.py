@@ -137,8 +137,11 @@ def cell(phase: str, kind: str, fault: Callable[[], Fault], count: int, masking:
     tampers = {name: Faulty(phase, fault()) for name in faulty}
     with tempfile.TemporaryDirectory() as folder:
         strategy, models, ended, seconds = ran(MaskedNodes(N, folder, tampers), masking)
+    last = strategy.history[-1]
+    if not ended and last.reason is not None:
+        ended = f"skipped: {last.reason.partition(' (')[0]}"
     if not ended:
-        ended = completed(() if phase == "evaluate" else faulty, strategy.history[-1].accepted)
+        ended = completed(() if phase == "evaluate" else faulty, last.accepted)
     faults = by_name(strategy, NAMES)
     framed = tuple(sorted({*faults, *strategy.history[-1].refusals} - set(faulty)))
     wrong = not all(exact(strategy, models, server_round, NAMES) for server_round in models if server_round)
