@@ -68,11 +68,12 @@ def run_round(
             accepted.append(name)
         except ClientFault as fault:
             faults.append(fault)
-    return conclude(plan, rule, rows[: len(accepted)], accepted, faults, trust, state)
+    return conclude(plan, roster, rule, rows[: len(accepted)], accepted, faults, trust, state)
 
 
 def conclude(
     plan: RoundPlan,
+    roster: Roster,
     rule: Rule,
     rows: Tensor,
     accepted: Sequence[str],
@@ -92,7 +93,8 @@ def conclude(
     require_quorum(plan, accepted, faults)
     started = time.perf_counter()
     weights = trust.weights(state, accepted)
-    aggregate, decision = decide_rows(rows, rule.reseeded(plan.round), accepted, weights, reference)
+    sizes = roster.sizes(accepted)
+    aggregate, decision = decide_rows(rows, rule.reseeded(plan.round), accepted, weights, reference, sizes)
     require_weight(plan, decision)
     after = trust.update(state, with_faults(decision.evidence, faults, state.names))
     timed = {**(seconds or {}), "aggregate": time.perf_counter() - started}

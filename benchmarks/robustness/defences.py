@@ -21,10 +21,13 @@ from flower_robust.aggregation import (
     default_rule,
     weighted_sum,
 )
-from flower_robust.protocol.decide import decide, decide_rows
+from flower_robust.commitments.roster import capped_sizes
+from flower_robust.protocol.decide import decide, decide_rows, sized
 from flower_robust.trust import BetaTrust, TrustState
 
 MOMENTUM = 0.9
+EARLY = 10
+"""The round after which trust is scored."""
 Aggregator = Callable[[Tensor], Tensor]
 
 
@@ -32,7 +35,8 @@ Aggregator = Callable[[Tensor], Tensor]
 class Defence:
     """rule: from f to a rule, or to a peer's function of rows; by_rows: weighted by each participant's row count.
 
-    momentum: the clients' ; bounded: whether updates are clipped to the setting's norm bound C.
+    sized: whether the roster declares rows, as a deployment's does; momentum: the clients'; bounded: whether updates
+    are clipped to the setting's norm bound C.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Defence:
     trust: BetaTrust | None = None
     reference: bool = False
     by_rows: bool = False
+    sized: bool = True
 
 
 class Defender:
@@ -54,7 +59,9 @@ class Defender:
         self.names = [str(i) for i in range(setting.n)]
         self.state = defence.trust.init(self.names) if defence.trust else TrustState()
         self.quarantined = [0] * setting.n
-        self.sizes = torch.tensor(sizes, dtype=torch.float64)
+        self.decided, self.early_trust = 0, list[float]()
+        self.rows = torch.tensor(sizes, dtype=torch.float64)
+        self.sizes = capped_sizes(sizes, sizes) if defence.sized else None
 
     def preview(self, rows: Tensor, reference: Tensor) -> Tensor:
         """The aggregate of rows Float[n, d] if they were sent; nothing changes."""
@@ -69,6 +76,8 @@ class Defender:
             self.state = self.defence.trust.update(self.state, evidence)
             for i, name in enumerate(self.names):
                 self.quarantined[i] += self.state[name].quarantined
+            self.decided += 1
+            self.early_trust = self.trust_means() if self.decided <= EARLY else self.early_trust
         return aggregate
 
     def trust_means(self) -> list[float]:
@@ -77,16 +86,16 @@ class Defender:
 
     def _decided(self, rows: Tensor, reference: Tensor, biased: int, generator: torch.Generator):
         if self.defence.by_rows:
-            return weighted_sum(self.sizes / self.sizes.sum(), rows), ()
+            return weighted_sum(self.rows / self.rows.sum(), rows), ()
         if not isinstance(self.rule, Rule):
             return self.rule(rows), ()
         trust = self.defence.trust.weights(self.state, self.names) if self.defence.trust else [1.0] * len(rows)
         server_side = reference if self.defence.reference else None
         if biased and isinstance(self.rule, Weighting):
             geometry = sketched(Geometry.of(rows, server_side), biased, generator)
-            decision = decide(geometry, self.rule, self.names, trust)
+            decision = decide(sized(geometry, self.sizes), self.rule, self.names, trust)
             return weighted_sum(decision.weights, rows), decision.evidence
-        aggregate, decision = decide_rows(rows, self.rule, self.names, trust, server_side)
+        aggregate, decision = decide_rows(rows, self.rule, self.names, trust, server_side, self.sizes)
         return aggregate, decision.evidence
 
 
@@ -107,6 +116,7 @@ _OURS = (
     Defence("mean", lambda f: Mean()),
     Defence("default", default_rule, trust=BetaTrust()),
     Defence("default without trust", default_rule),
+    Defence("default without sizes", default_rule, trust=BetaTrust(), sized=False),
     Defence("default without momentum", default_rule, momentum=0.0, trust=BetaTrust()),
     Defence("arc >> default", lambda f: AdaptiveClipping(f) >> default_rule(f), trust=BetaTrust()),
     Defence("nnm >> geometric median", lambda f: NearestNeighborMixing(f) >> GeometricMedian(f), trust=BetaTrust()),

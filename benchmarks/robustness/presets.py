@@ -18,8 +18,9 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {"main": MAIN, "corner": CORNER, "hea
 FIXED = ("none", "sign-flip", "label-flip", "mimic", "alie-1.5", "alie-10", "foe-0.5", "foe-2", "foe-10", "min-max")
 ADAPTIVE = ("opt-alie", "opt-foe", "slow-poison", "on-off", "lone", "sybil", "vouching", "min-sum", "label-shift",
             "label-single", "backdoor", "gaussian", "sign-flip-10")  # fmt: skip
-MASKED = tuple(name for name in THREATS if "@" in name)
-THREAT_SETS: dict[str, tuple[str, ...]] = {"fixed": FIXED, "adaptive": ADAPTIVE, "masked": MASKED}
+MASKED = tuple(name for name in THREATS if name.endswith(("@colluders", "@sketch")))
+DECLARED = tuple(name for name in THREATS if name.endswith("@declared"))
+THREAT_SETS: dict[str, tuple[str, ...]] = {"fixed": FIXED, "adaptive": ADAPTIVE, "masked": MASKED, "declared": DECLARED}
 
 BASELINES = ("fedavg", "mean")
 OURS = ("default", "default without trust", "default without momentum", "reference with trust")

@@ -7,7 +7,7 @@ nothing but the rule are paired.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class Run:
 
     accuracy: after each round; at the end, triggered: the share of triggered test rows in the target class, auc: where
     there are two classes (else 0), parts: accuracy on each hospital's test rows, trust: everybody's; quarantined: in
-    how many rounds each participant was in quarantine.
+    how many rounds each participant was in quarantine; early_trust: everybody's after ten rounds.
     """
 
     cell: Cell
@@ -41,6 +41,7 @@ class Run:
     parts: list[float]
     trust: list[float]
     quarantined: list[int]
+    early_trust: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +66,11 @@ def simulate(cells: Sequence[Cell], data_dir: str = "", course: Course | None = 
     pool = load_pool(setting, setting.n - f, seed, data_dir)
     weights, layers = initial_weights(setting.model, pool.X.shape[2], pool.classes, seed)
     course = course or COURSES[setting.dataset, setting.model]
-    defences = [DEFENCES[cell.defence] for cell in cells]
-    defenders = [Defender(defence, setting, [len(o) for o in pool.owners]) for defence in defences]
+    rows = [len(owner) for owner in pool.owners]
+    defenders = [
+        Defender(DEFENCES[cell.defence], setting, threat.declared(rows, f))
+        for cell, threat in zip(cells, threats, strict=True)
+    ]
     group = _Group(setting, seed, f, course, pool, layers, threats, defenders)
     return _rounds(group, cells, weights.repeat(len(cells), 1))
 
@@ -97,6 +101,7 @@ def _run(group: _Group, cell: Cell, curve: Tensor, weights: Tensor, defender: De
         parts=[round(float(part.mean()), 4) for part in right.split(pool.test_parts)],
         trust=defender.trust_means(),
         quarantined=defender.quarantined,
+        early_trust=defender.early_trust,
     )
 
 

@@ -2,6 +2,7 @@
 
 "everything" is every honest update of the round (and for the optimised attacks the defence and its state); "colluders"
 is what the malicious participants compute from their own rows, which is all that a masked round lets them know.
+"@sketch" models the worst error of a masked round's distances, "@declared" a roster in which liars boast about rows.
 Every malicious update is clipped to the norm bound: a longer one is a proven fault and out at once.
 """
 
@@ -73,6 +74,13 @@ class Threat:
     craft: Craft | None = None
     sketched: bool = field(default=False)
     """Whether the geometry is a sketch that the malicious updates bias in their favour."""
+    boasting: bool = field(default=False)
+    """Whether the malicious participants declare a hundred times the rows of the largest honest one."""
+
+    def declared(self, rows: list[int], f: int) -> list[int]:
+        """The rows that everybody declares; the f malicious ones last."""
+        honest = rows[: len(rows) - f]
+        return honest + [100 * max(honest)] * f if self.boasting else rows
 
     def malicious_rows(self, scene: Scene) -> Tensor:
         """Every row of the round, the malicious ones last."""
@@ -185,4 +193,8 @@ THREATS |= {
 THREATS |= {
     f"{name}@sketch": replace(THREATS[name], name=f"{name}@sketch", sketched=True)
     for name in ("alie-1.5", "foe-2", "min-max", "sign-flip")
+}
+THREATS |= {
+    f"{name}@declared": replace(THREATS[name], name=f"{name}@declared", boasting=True)
+    for name in ("sign-flip", "label-flip", "alie-1.5", "alie-10", "foe-2", "min-max")
 }

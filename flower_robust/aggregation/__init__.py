@@ -11,6 +11,7 @@ from flower_robust.aggregation.foolsgold import FoolsGold
 from flower_robust.aggregation.geometric_median import GeometricMedian
 from flower_robust.aggregation.geometry import Geometry, Reference
 from flower_robust.aggregation.krum import Krum, MultiKrum
+from flower_robust.aggregation.loner import LonerFilter
 from flower_robust.aggregation.mean import Mean
 from flower_robust.aggregation.nearest_neighbors import NearestNeighborMixing
 from flower_robust.aggregation.reference_trust import ReferenceTrust
@@ -33,6 +34,7 @@ __all__ = [
     "Geometry",
     "GreedyMinimumDiameter",
     "Krum",
+    "LonerFilter",
     "Mean",
     "MeanAroundMedian",
     "Median",

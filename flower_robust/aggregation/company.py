@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from flower_robust.aggregation.foolsgold import cosines
-from flower_robust.aggregation.geometric_median import GeometricMedian
 from flower_robust.aggregation.geometry import Geometry
+from flower_robust.aggregation.loner import LonerFilter
+from flower_robust.aggregation.mean import Mean, by_size
 from flower_robust.aggregation.rule import Weighting
 
 STRICT, LENIENT, SPREADS = 0.06, 0.2, 5.0
@@ -50,9 +51,9 @@ def _standing_out(contrast: Tensor, f: int) -> Tensor:
 
 @dataclass(frozen=True, repr=False)
 class CompanyFilter(Weighting):
-    """The mean of the rows that belong to no minority; near copies share one voice.
+    """The mean, by declared size, of the rows that belong to no minority; near copies share one voice.
 
-    k_i = [company_i < 1], v_i = k_i / Σ_j k_j clip((c_ij − 0.95) / 0.05, 0, 1), w_i = v_i / Σ_j v_j
+    k_i = [company_i < 1], v_i = k_i / Σ_j k_j clip((c_ij − 0.95) / 0.05, 0, 1), w_i = v_i n_i / Σ_j v_j n_j
 
     Updates Float[n, d], n >= 2f+1, each already clipped to the plan's norm bound: what a liar does before it stands out
     is bounded by that alone. The rule judges one round; `BetaTrust` sums up `company` over many, which is what finds a
@@ -72,13 +73,12 @@ class CompanyFilter(Weighting):
         self.check(geometry.n)
         kept = (company(geometry, self.f) < 1).double()
         copies = ((cosines(geometry) - COPY) / (1 - COPY)).clamp(0, 1).fill_diagonal_(1.0)
-        voices = kept / (copies @ kept).clamp(min=1.0)
-        return voices / voices.sum()
+        return by_size(kept / (copies @ kept).clamp(min=1.0), geometry)
 
 
 def default_rule(f: int) -> Weighting:
     """The rule that `RobustAggregation` uses where none is given: one liar has no company, two or more have.
 
-    docs/robustness.md shows the table that chose it.
+    Each is the mean by declared size as long as nobody stands out. docs/robustness.md shows the table that chose them.
     """
-    return CompanyFilter(f) if f > 1 else GeometricMedian(f)
+    return (Mean(), LonerFilter(1))[f] if f < 2 else CompanyFilter(f)

@@ -32,6 +32,7 @@ class Geometry:
     squared_distances: Float64[n, n] on the CPU, symmetric, zero diagonal, >= 0.
     squared_norms: Float64[n] on the CPU.
     reference: products with a server-side update, for rules that need one.
+    sizes: Float64[n] >= 0, what each row counts in a mean, for rules that weigh by size; None: all alike.
 
     Raises ConfigurationError if the shapes do not fit: the caller's mistake.
     """
@@ -39,11 +40,14 @@ class Geometry:
     squared_distances: Tensor
     squared_norms: Tensor
     reference: Reference | None = field(default=None)
+    sizes: Tensor | None = field(default=None)
 
     def __post_init__(self) -> None:
         n = self.squared_norms.shape[0]
         if self.squared_distances.shape != (n, n):
             raise ConfigurationError("squared_distances", tuple(self.squared_distances.shape), f"shape ({n}, {n})")
+        if self.sizes is not None and (self.sizes.shape != (n,) or not bool((self.sizes >= 0).all())):
+            raise ConfigurationError("sizes", tuple(self.sizes.shape), f"{n} numbers of at least 0")
 
     @property
     def n(self) -> int:
@@ -99,7 +103,8 @@ class Geometry:
         reference = self.reference
         if reference is not None:
             reference = Reference(reference.squared_norm, mixing @ reference.inner)
-        return Geometry(_clean(D), (m * r - own / 2).clamp(min=0), reference)
+        sizes = None if self.sizes is None else mixing @ self.sizes
+        return Geometry(_clean(D), (m * r - own / 2).clamp(min=0), reference, sizes)
 
     def subset(self, indices: Sequence[int] | Tensor) -> "Geometry":
         """The geometry of these rows, in this order."""
@@ -107,7 +112,8 @@ class Geometry:
         reference = self.reference
         if reference is not None:
             reference = Reference(reference.squared_norm, reference.inner[rows])
-        return Geometry(self.squared_distances[rows][:, rows], self.squared_norms[rows], reference)
+        sizes = None if self.sizes is None else self.sizes[rows]
+        return Geometry(self.squared_distances[rows][:, rows], self.squared_norms[rows], reference, sizes)
 
 
 def squared_distances_to(weights: Tensor, gram: Tensor) -> Tensor:

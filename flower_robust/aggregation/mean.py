@@ -11,6 +11,12 @@ from flower_robust.aggregation.rule import Weighting
 from flower_robust.aggregation.sums import weighted_sum
 
 
+def by_size(voices: Tensor, geometry: Geometry) -> Tensor:
+    """v_i n_i / Σ_j v_j n_j, Float64[n]: voices, weighted by the rows' sizes where the geometry has them."""
+    weights = voices if geometry.sizes is None else voices * geometry.sizes
+    return weights / weights.sum()
+
+
 @dataclass(frozen=True, repr=False)
 class Mean(Weighting):
     """The plain mean; one Byzantine row moves it anywhere.

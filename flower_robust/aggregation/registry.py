@@ -15,6 +15,7 @@ from flower_robust.aggregation.elimination import ComparativeElimination
 from flower_robust.aggregation.foolsgold import FoolsGold
 from flower_robust.aggregation.geometric_median import GeometricMedian
 from flower_robust.aggregation.krum import Krum, MultiKrum
+from flower_robust.aggregation.loner import LonerFilter
 from flower_robust.aggregation.mean import Mean
 from flower_robust.aggregation.nearest_neighbors import NearestNeighborMixing
 from flower_robust.aggregation.reference_trust import ReferenceTrust
@@ -33,6 +34,7 @@ RULES: dict[str, type[Rule]] = {
     "normclipping": NormClipping,
     "adaptiveclipping": AdaptiveClipping,
     "companyfilter": CompanyFilter,
+    "lonerfilter": LonerFilter,
     "comparativeelimination": ComparativeElimination,
     "spectral": Spectral,
     "foolsgold": FoolsGold,

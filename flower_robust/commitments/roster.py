@@ -3,10 +3,11 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import Self
 
 from flower_robust.commitments.encoding import pack, u64
@@ -15,6 +16,8 @@ from flower_robust.errors import ConfigurationError, CorruptFile
 from flower_robust.types import Digest, RosterName
 
 KEY_BYTES = 32
+LARGEST = 2.0
+"""How many median participants one participant can count for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,10 @@ class Roster:
         """The names, in the roster's order."""
         return tuple(entry.name for entry in self.entries)
 
+    def sizes(self, names: Iterable[str]) -> tuple[float, ...]:
+        """What each of `names` counts in an average: `capped_sizes` of the rows that the roster declares."""
+        return capped_sizes([self[name].rows for name in names], [entry.rows for entry in self.entries])
+
     def name_of(self, public_key: bytes) -> RosterName | None:
         """Whose key this is, or None."""
         return self._by_key.get(public_key)
@@ -108,6 +115,19 @@ class Roster:
 
     def __repr__(self) -> str:
         return f"Roster({len(self)} participants, digest={self.digest.hex()[:16]})"
+
+
+def capped_sizes(rows: Sequence[int], everybody: Sequence[int]) -> tuple[float, ...]:
+    """What participants with these rows count in an average: rows beside the median of everybody's, within bounds.
+
+        size_i = clip(rows_i / median_j rows_j, 1/2, 2)          1 each where anybody declares no rows
+
+    The bounds are what a lie about rows can gain, and what a small participant keeps.
+    """
+    if not all(everybody):
+        return (1.0,) * len(rows)
+    usual = median(everybody)
+    return tuple(min(LARGEST, max(1 / LARGEST, count / usual)) for count in rows)
 
 
 def _refuse_duplicates(what: str, values: list[str]) -> None:

@@ -90,6 +90,7 @@ class PlainRound:
         names = [name for name in self.plan.cohort if name in self.accepted]
         return conclude(
             self.plan,
+            self.roster,
             rule,
             self._compacted(names),
             names,

@@ -50,14 +50,20 @@ def decide(geometry: Geometry, rule: Weighting, names: Sequence[str], trust: Seq
 
 
 def decide_rows(
-    rows: Tensor, rule: Rule, names: Sequence[str], trust: Sequence[float], reference: Tensor | None = None
+    rows: Tensor,
+    rule: Rule,
+    names: Sequence[str],
+    trust: Sequence[float],
+    reference: Tensor | None = None,
+    sizes: Sequence[float] | None = None,
 ) -> tuple[Tensor, Decision]:
     """The unmasked round's aggregate Float[d] and its decision.
 
     `rows` Float[n, d] are the accepted updates, on any device; `reference` Float[d] is a server-side update for rules
-    that ask for one. Coordinate-wise rules see the rows with trust above 0 (all rows, if those are too few).
+    that ask for one; `sizes` (`Roster.sizes`) for those that weigh by size. Coordinate-wise rules see the rows with
+    trust above 0 (all rows, if those are too few).
     """
-    geometry = Geometry.of(rows, reference)
+    geometry = sized(Geometry.of(rows, reference), sizes)
     if isinstance(rule, Weighting):
         decision = decide(geometry, rule, names, trust)
         assert decision.weights is not None
@@ -66,6 +72,11 @@ def decide_rows(
     aggregate = rule(rows if len(voters) == len(rows) else rows[voters])
     distances = torch.stack([torch.linalg.vector_norm(row - aggregate, dtype=torch.float64) for row in rows]).cpu()
     return aggregate, Decision(tuple(names), geometry, None, None, _evidence(names, None, distances, geometry, rule.f))
+
+
+def sized(geometry: Geometry, sizes: Sequence[float] | None) -> Geometry:
+    """The geometry with what each of its rows counts in a mean."""
+    return geometry if sizes is None else replace(geometry, sizes=torch.tensor(sizes, dtype=torch.float64))
 
 
 def fault_evidence(faults: Iterable[ClientFault], known: Iterable[str]) -> list[Evidence]:

@@ -16,7 +16,7 @@ from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.squares import Squares, pairs, read_squares
 from flower_robust.masking.stream import Stream
 from flower_robust.protocol.client_unmask import carriers
-from flower_robust.protocol.decide import Decision, cosines_to_others, decide, distances_to_sum
+from flower_robust.protocol.decide import Decision, cosines_to_others, decide, distances_to_sum, sized
 from flower_robust.protocol.norms import bound_fault, claim_fault, contradictions, noise, wrapped_fault
 from flower_robust.protocol.plan import RoundPlan
 from flower_robust.protocol.server_inspect import eliminated
@@ -82,7 +82,8 @@ def weigh(measured: Measured, rule: Weighting, trust: Mapping[str, float]) -> tu
     Raises TooFewRows below the rule's breakdown point and IsolatingWeights if fewer than `min_accepted` clients would
     carry the sum: no honest client would unmask it.
     """
-    decision = decide(measured.geometry, rule, measured.names, [trust[name] for name in measured.names])
+    geometry = sized(measured.geometry, measured.inspected.challenged.round.roster.sizes(measured.names))
+    decision = decide(geometry, rule, measured.names, [trust[name] for name in measured.names])
     assert decision.weights is not None
     row = integer_weights(decision.weights.numpy())
     return _decided(measured, [dict(zip(measured.dealers, row, strict=True))]), decision

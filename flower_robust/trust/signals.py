@@ -31,17 +31,18 @@ class Signal:
 def signals(evidences: Sequence[Evidence]) -> tuple[float, dict[str, Signal]]:
     """The round's strength in [0.03, 1], and a signal by name for every update that was accepted.
 
-        strength = ramp(median cosine, 0, 0.3)
+        strength = ramp(median cosine, 0, 0.3)          over those that the rule gave weight, if they are half of all
 
-    Three signals, because each is blind to what the others see: distance misses a quiet inner-product attack
-    (epsilon 0.5), the cosine misses a scaled update, and both miss liars among heterogeneous hospitals, whom company
-    finds as soon as there are two.
+    Who was left out has no say in what is usual: else liars that turn with the majority once the model has converged
+    make a consensus against those honest hospitals that never joined it. Three signals, because each is blind to what
+    the others see: distance misses a quiet inner-product attack (epsilon 0.5), the cosine misses a scaled update, and
+    both miss liars among heterogeneous hospitals, whom company finds as soon as there are two.
     """
     accepted = [evidence for evidence in evidences if evidence.participated]
     if not accepted:
         return QUIET, {}
     usual_distance = median(evidence.distance or 0.0 for evidence in accepted)
-    usual_cosine = median(evidence.cosine or 0.0 for evidence in accepted)
+    usual_cosine = median(evidence.cosine or 0.0 for evidence in _with_a_say(accepted))
     strength = max(QUIET, ramp(usual_cosine, 0.0, 0.3))
     return strength, {e.name: _signal(e, usual_distance, usual_cosine) for e in accepted}
 
@@ -51,6 +52,11 @@ def ramp(value: float, low: float, high: float) -> float:
     if high <= low:
         return 0.0
     return min(1.0, max(0.0, (value - low) / (high - low)))
+
+
+def _with_a_say(accepted: Sequence[Evidence]) -> Sequence[Evidence]:
+    weighed = [evidence for evidence in accepted if evidence.weight is None or evidence.weight > 0]
+    return weighed if 2 * len(weighed) >= len(accepted) else accepted
 
 
 def _signal(evidence: Evidence, usual_distance: float, usual_cosine: float) -> Signal:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from flower_robust.aggregation import Krum, Mean, Median, MultiKrum, Rule
+from flower_robust.aggregation import Krum, Mean, Median, MultiKrum, Rule, default_rule
 from flower_robust.commitments import Arrays, Identity, Roster, RosterEntry, SignedNormCommitment, update_digest
 from flower_robust.errors import Certainty, ClientFault, QuorumNotReached
 from flower_robust.protocol.plain import clip_update, commit_update
@@ -20,6 +20,7 @@ ROSTER = Roster(RosterEntry.of(identity) for identity in IDENTITIES)
 MODEL: Arrays = {"w": np.zeros((4, 5), np.float32), "b": np.zeros(3, np.float32)}
 TRUST = BetaTrust()
 C = 20.0
+ROWS = (100, 80, 120, 10**9, 1, 150, 100, 90)
 
 
 def update_of(seed: int) -> dict[str, Any]:
@@ -44,6 +45,19 @@ def played(
     state = state or TRUST.init(ROSTER.names)
     plan = plan_of(rule, round, quorum)
     return run_round(plan, roster=ROSTER, rule=rule, model=MODEL, clients=clients, trust=TRUST, state=state)
+
+
+def test_declared_rows_weigh_within_bounds_where_the_rule_weighs_by_size() -> None:
+    declared = Roster(RosterEntry.of(identity, rows) for identity, rows in zip(IDENTITIES, ROWS, strict=True))
+    sizes = np.clip(np.array(ROWS) / 100, 0.5, 2)
+    for rule, expected in ((default_rule(1), sizes / sizes.sum()), (Mean(), np.full(8, 1 / 8))):
+        plan = RoundPlan.create(
+            run_id=5, round=1, roster=declared, cohort=declared.names, rule=rule, norm_bound=C,
+            model_digest=update_digest(MODEL), nonce=bytes(16),
+        )  # fmt: skip
+        state = TRUST.init(declared.names)
+        outcome = run_round(plan, roster=declared, rule=rule, model=MODEL, clients=honest(), trust=TRUST, state=state)
+        assert list((outcome.report.weights or {}).values()) == pytest.approx(expected)
 
 
 def flat(arrays: Arrays) -> torch.Tensor:

@@ -125,6 +125,17 @@ def test_where_nobody_agrees_trust_hardly_moves() -> None:
     assert after([quiet(-1.0)] * 10)["A"].mean > 0.6
 
 
+def test_who_was_left_out_has_no_say_in_what_is_usual() -> None:
+    def turned(weight: float) -> list[Evidence]:
+        """Liars that were left out now turn with three honest ones; two honest ones point elsewhere, as before."""
+        cosines = {"A": -0.8, "B": -0.8, "C": -0.1, "D": 0.4, "E": 0.4}
+        honest = [Evidence(name, weight=0.2, distance=1.0, cosine=cosine) for name, cosine in cosines.items()]
+        return honest + [Evidence(name, weight=weight, distance=1.0, cosine=0.7) for name in "FG"]
+
+    assert TRUST.quarantined(after([turned(0.0)] * 30)) == ()
+    assert TRUST.quarantined(after([turned(0.2)] * 30)) == ("A", "B")
+
+
 def test_what_faults_cost() -> None:
     def cost(certainty: Certainty) -> float:
         before = after([agreeing()] * 10)

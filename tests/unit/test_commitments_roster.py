@@ -41,6 +41,14 @@ def test_lookups() -> None:
     assert "Vienna" not in ROSTER
 
 
+def test_sizes_are_rows_beside_the_median_within_bounds() -> None:
+    assert ROSTER.sizes(["Budapest", "Basel"]) == (294 / 200, 123 / 200)
+    boast = Roster([*ROSTER, RosterEntry.of(Identity.from_seed("Boaster", bytes([9]) * 32), 10**12)])
+    assert boast.sizes(["Boaster", "Basel"]) == (2.0, 0.5) and max(boast.sizes(ROSTER.names)) < 1.2
+    undeclared = Roster([*ROSTER, RosterEntry.of(Identity.from_seed("Vienna", bytes([9]) * 32))])
+    assert undeclared.sizes(ROSTER.names) == (1.0, 1.0, 1.0)
+
+
 @pytest.mark.parametrize("changes", [{"rows": 295}, {"name": "Vienna"}, {"public_key": "ab" * 32}])
 def test_every_field_is_in_the_digest(tmp_path: Path, changes: dict[str, object]) -> None:
     path = written(tmp_path / "roster.json", members(**changes))

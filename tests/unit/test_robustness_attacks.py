@@ -1,5 +1,7 @@
 """The adaptive attacks do what they say; the company signal finds minorities and nobody else."""
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,7 +20,8 @@ from clients.attacks_adaptive import (
     sybil_cluster,
     vouching_chain,
 )
-from flower_robust.aggregation import CompanyFilter, GeometricMedian, Geometry, Mean, company, default_rule
+from flower_robust.aggregation import CompanyFilter, Geometry, LonerFilter, Mean, company, default_rule
+from flower_robust.commitments.roster import capped_sizes
 from flower_robust.errors import ConfigurationError
 from flower_robust.flower.options import chosen_rule
 from flower_robust.trust import BetaTrust, Evidence
@@ -103,7 +106,48 @@ def test_copies_of_an_honest_row_share_its_voice_and_frame_nobody() -> None:
 
 
 def test_one_liar_has_no_company() -> None:
-    assert default_rule(1) == GeometricMedian(f=1) and default_rule(2) == CompanyFilter(f=2)
+    assert [default_rule(f) for f in range(3)] == [Mean(), LonerFilter(f=1), CompanyFilter(f=2)]
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(3, 9), scale=st.floats(0.01, 100))
+def test_a_liar_that_agrees_with_nobody_is_left_out_alone(seed: int, n: int, scale: float) -> None:
+    rows = rows_of(n, 200, seed, 2.0)
+    rows[-1] = -scale * rows[:-1].mean(0)
+    weights = LonerFilter(1).weights(Geometry.of(rows))
+    assert weights[-1] == 0 and torch.allclose(weights[:-1], torch.full((n - 1,), 1 / (n - 1), dtype=torch.float64))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(3, 9))
+def test_who_agrees_with_one_other_stays_and_two_equally_lonely_ones_stay(seed: int, n: int) -> None:
+    rows = rows_of(n, 200, seed, 2.0)
+    assert (LonerFilter(1).weights(Geometry.of(rows)) > 0).all()
+    pair = torch.tensor([[1.0, 0.1, 0.0], [-1.0, 0.1, 0.0], [0.0, -1.0, 1.0], [0.0, -1.0, -1.0]], dtype=torch.float64)
+    assert (LonerFilter(1).weights(Geometry.of(pair)) > 0).all()
+
+
+@pytest.mark.parametrize("f", [1, 2])
+def test_without_a_liar_the_default_is_the_mean_by_size(f: int) -> None:
+    rows, sizes = rows_of(8, 200, 1, 1.0), torch.tensor([0.5, 2, 1, 1, 1.5, 0.7, 1, 1], dtype=torch.float64)
+    geometry = Geometry.of(rows)
+    assert torch.allclose(default_rule(f).weights(geometry), torch.full((8,), 1 / 8, dtype=torch.float64))
+    weighed = dataclasses.replace(geometry, sizes=sizes)
+    assert torch.allclose(default_rule(f).weights(weighed), sizes / sizes.sum())
+    assert torch.allclose(default_rule(f).weights(weighed.subset(range(1, 8))), sizes[1:] / sizes[1:].sum())
+
+
+def test_sizes_that_do_not_fit_are_refused() -> None:
+    geometry = Geometry.of(rows_of(4, 20, 0))
+    for sizes in (torch.ones(3), -torch.ones(4), torch.full((4,), float("nan"))):
+        with pytest.raises(ConfigurationError, match="sizes"):
+            dataclasses.replace(geometry, sizes=sizes)
+
+
+def test_a_boast_about_rows_is_capped() -> None:
+    rows = THREATS["foe-2@declared"].declared([30, 10, 20, 20, 20], 2)
+    assert rows == [30, 10, 20, 3000, 3000] and THREATS["foe-2"].declared(rows, 2) == rows
+    assert capped_sizes(rows, rows) == (1.0, 0.5, 2 / 3, 2.0, 2.0)
 
 
 def test_persistent_company_ends_in_quarantine_and_a_single_round_of_it_does_not() -> None:
@@ -120,7 +164,8 @@ def test_persistent_company_ends_in_quarantine_and_a_single_round_of_it_does_not
 def test_a_strategy_without_a_rule_takes_the_default_for_a_fifth_of_its_clients() -> None:
     assert chosen_rule(None, None, 10) == CompanyFilter(f=2)
     assert chosen_rule(None, 4, 10) == CompanyFilter(f=4)
-    assert chosen_rule(None, None, 4) == GeometricMedian(f=1)
+    assert chosen_rule(None, None, 4) == LonerFilter(f=1)
+    assert chosen_rule(None, None, 2) == Mean()
     assert chosen_rule(Mean(), None, 10) == Mean()
     for rule, f in ((Mean(), 1), (None, 5), (None, -1), (None, True)):
         with pytest.raises(ConfigurationError, match="f: found"):
