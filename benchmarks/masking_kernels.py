@@ -110,7 +110,7 @@ def client_steps(n: int, d: int, t: int) -> list[Step]:
         ),
         (
             "distance shares",
-            lambda: squares.square_shares(u, zeros, range(n)),
+            lambda: squares.square_shares([u], zeros, range(n)),
             8.0 * n * M * C,
             0,
             2.0 * (n * (n + 1) / 2 + n) * M * C,

@@ -94,6 +94,11 @@ class MaskedNormCommitment:
         """Version byte and the six fields; about 250 + 32·n bytes."""
         return pack(*self._fields(), self.signature)
 
+    @staticmethod
+    def length(n: int, name: str) -> int:
+        """How long the commitment of `name` is in a cohort of n."""
+        return 1 + 6 * 4 + 3 * 32 + len(name.encode()) + 32 * n + 64
+
     @classmethod
     def decode(cls, encoded: bytes, n: int, sender: str) -> Self:
         """Inverse of `encode` for a cohort of n; MalformedReply on anything else, and blames `sender`."""

@@ -13,7 +13,6 @@ import numpy as np
 
 from flower_robust.errors import NotEnoughShares
 from flower_robust.masking.kernels import linear
-from flower_robust.masking.parallel import each
 from flower_robust.masking.ring import PLANES, Residues, planes
 from flower_robust.masking.sharing import combine, lagrange_at_zero
 from flower_robust.masking.stream import uniform
@@ -213,4 +212,4 @@ def test_values(shares: Residues, challenge: bytes, label: str) -> Residues:
     """
     factors = uniform(challenge, label, shares.shape[2])
     factors[:, -1] = 1
-    return np.stack(each(lambda p: inner_products(shares[:, p], factors[p], p), PLANES))
+    return np.stack([[inner_products(share[None, p], factors[p], p)[0] for share in shares] for p in PLANES])

@@ -13,8 +13,8 @@ from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.ring import Residues, planes
 from flower_robust.masking.stream import Stream
 
-GROUP = 32
-"""Blocks per stream: 512 KiB of words, which stays in the cache."""
+GROUP = 16
+"""Blocks per stream: 256 KiB of words, which stay in the cache."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from flower_robust.errors import ConfigurationError
 from flower_robust.masking.kernels import linear
 from flower_robust.masking.parallel import each
 from flower_robust.masking.ring import PLANES, Residues, planes
-from flower_robust.masking.stream import uniform
+from flower_robust.masking.stream import Stream
 
 MAX_CLIENTS = 1 << 16
 
@@ -31,7 +31,11 @@ def polynomials(values: Residues, degree: int, n: int, seed: bytes) -> Residues:
     """The coefficients [2, degree + 1, K] behind `share`, for a dealer that evaluates them receiver by receiver."""
     if not 1 <= degree < n < MAX_CLIENTS:
         raise ConfigurationError("degree", degree, f"at least 1 and below n = {n}")
-    return np.concatenate([values[:, None], uniform(seed, "shares", degree, values.shape[1])], axis=1)
+    out = np.empty((2, degree + 1, values.shape[1]), np.uint32)
+    out[:, 0] = values
+    for p, plane in enumerate(planes()):
+        Stream(seed, "shares", p).residues_into(out[p, 1:].reshape(-1), plane.q)
+    return out
 
 
 def share_zero(length: int, degree: int, n: int, seed: bytes) -> Residues:

@@ -13,7 +13,7 @@ single coordinate is caught with 4/9, the dense update over two blocks (the wors
 vary less, so a spike's norm is estimated better. All m = 18 pass with probability below 7·10⁻⁴.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,8 @@ from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import PLANES, Points, Residues, planes
 from flower_robust.masking.stream import Stream
 
-Drawn = npt.NDArray[np.int64]
+PART = 6
+"""Ring sums whose shares exist at a time; each part transforms the shares of s again."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class SketchMap:
     weights: npt.NDArray[np.int8]
     c: int
 
+    def part(self, sums: slice) -> "SketchMap":
+        """P restricted to some of the ring sums."""
+        return SketchMap(self.starts[sums], self.factors[sums], self.buckets[sums], self.weights[sums], self.c)
+
 
 def sketch_map(challenge: bytes, B: int, parameters: ParameterSet = PARAMETERS) -> SketchMap:
     """P from a 32-byte public challenge. Rotations and buckets are exactly uniform, magnitudes up to 2^-29."""
@@ -50,17 +55,21 @@ def sketch_map(challenge: bytes, B: int, parameters: ParameterSet = PARAMETERS) 
     rotations, factors = _draw(Stream(challenge, "rotations"), (m, B), N, parameters.magnitudes)
     buckets, weights = _draw(Stream(challenge, "buckets"), (m, N), parameters.c, parameters.magnitudes)
     padding = ((0, 0), (0, -B % sketching.LANES))
-    starts = np.pad(np.where(factors < 0, 2 * N, N) - rotations, padding)
-    return SketchMap(
-        starts, np.pad(np.abs(factors), padding), buckets.astype(np.uint16), weights.astype(np.int8), parameters.c
-    )
+    starts = np.pad(np.where(factors < 0, 2 * N, N) - rotations, padding).astype(np.int64)
+    return SketchMap(starts, np.pad(np.abs(factors), padding).astype(np.int64), buckets, weights, parameters.c)
 
 
-def _draw(stream: Stream, shape: tuple[int, int], positions: int, magnitudes: tuple[int, ...]) -> tuple[Drawn, Drawn]:
-    """Positions below a power of two, and signed magnitudes."""
-    first, second = stream.words(2 * shape[0] * shape[1]).astype(np.int64).reshape(2, *shape)
-    chosen = np.array(magnitudes, np.int64)[((second >> 1) * len(magnitudes)) >> 31]
-    return first & (positions - 1), np.where(second & 1, -chosen, chosen)
+def _draw(
+    stream: Stream, shape: tuple[int, int], positions: int, magnitudes: tuple[int, ...]
+) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int8]]:
+    """Positions below a power of two, and signed magnitudes; row by row, as wide integers take eight times the room."""
+    first = (stream.words(shape[0] * shape[1]).reshape(shape) & np.uint32(positions - 1)).astype(np.uint16)
+    second, signed = stream.words(shape[0] * shape[1]).reshape(shape), np.empty(shape, np.int8)
+    for words, out in zip(second, signed, strict=True):
+        wide = words.astype(np.int64)
+        chosen = np.array(magnitudes, np.int64)[((wide >> 1) * len(magnitudes)) >> 31]
+        out[:] = np.where(wide & 1, -chosen, chosen)
+    return first, signed
 
 
 def sketch(P: SketchMap, y: Residues) -> Residues:
@@ -93,7 +102,7 @@ def public_sums(P: SketchMap, a: PublicElements) -> Points:
             coefficients = a.points(p, blocks)
             plane.transform_back(coefficients)
             _add_rotated(P, totals, coefficients, blocks, p)
-        out[p] = _reduced(totals, p)
+        elementwise.reduce_wide(totals.reshape(-1), out[p].reshape(-1), plane.constants)
         plane.transform(out[p])
 
     each(fill, PLANES)
@@ -106,9 +115,9 @@ def sketch_shares(P: SketchMap, A: Points, y_sketches: Residues, shares: Residue
         u_i = P·y_i − count(A_l·⟨s_i⟩)
 
     A: `public_sums`, [2, m, N]; y_sketches: P·y_i as the server showed them, [n, 2, m, c]; shares: ⟨s_i⟩, [n, 2, N].
-    Returns [n, 2, m, c]: shares, of the degree of the s-sharing, of P·(x_i + e_i).
+    Returns [n, 2, m, c]: shares, of the degree of the s-sharing, of P·(x_i + e_i). In memory the planes come first.
     """
-    out = np.empty_like(y_sketches)
+    out = np.moveaxis(np.empty((2, len(shares), *y_sketches.shape[2:]), np.uint32), 0, 1)
 
     def fill(work: tuple[int, int]) -> None:
         i, p = work
@@ -123,6 +132,13 @@ def sketch_shares(P: SketchMap, A: Points, y_sketches: Residues, shares: Residue
 
     each(fill, [(i, p) for i in range(len(shares)) for p in PLANES])
     return out
+
+
+def sketch_share_parts(P: SketchMap, A: Points, y_sketches: Residues, shares: Residues) -> Iterator[Residues]:
+    """`sketch_shares` a few ring sums at a time, [n, 2, PART, c] each: all of them together are 73 kB per client."""
+    for start in range(0, P.starts.shape[0], PART):
+        sums = slice(start, start + PART)
+        yield sketch_shares(P.part(sums), A[:, sums], y_sketches[:, :, sums], shares)
 
 
 def _no_sums(P: SketchMap) -> npt.NDArray[np.uint64]:

@@ -4,7 +4,7 @@ D_ik = Σ_l ‖u_il − u_kl‖²        one total per pair, degree 2t, blinded 
 N_il = ‖u_il‖²                   one value per client and ring sum, blinded by the client's own zero sharings
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,23 +42,29 @@ def zero_length(n: int) -> int:
     return PARAMETERS.m + n + 1
 
 
-def square_shares(sketch_shares: Residues, zeros: Residues, dealers: Sequence[int]) -> Residues:
+def square_shares(parts: Iterable[Residues], zeros: Residues, dealers: Sequence[int]) -> Residues:
     """One client's blinded shares of all squared distances and partial norms.
 
         D_ik + 0_i[m + k] + 0_k[m + i]  for all pairs, then  N_il + 0_i[l]  for all i, l
 
-    sketch_shares: [a, 2, m, c] for the a accepted dealers; zeros: their zero sharings, [a, 2, m + n]; dealers: their
-    indices in the cohort of n, in the order of the rows. Returns [2, a(a−1)/2 + a·m], of degree 2t.
+    parts: its shares of the sketches of the a accepted dealers, [a, 2, ·, c] for one range of ring sums after the
+    other (`sketch.sketch_share_parts`), each needed once; zeros: their zero sharings, [a, 2, m + n] or longer;
+    dealers: their indices in the cohort of n, in the order of the rows. Returns [2, a(a−1)/2 + a·m], of degree 2t.
     """
     a = len(dealers)
     first, second = pairs(a)
-    grams = gram(sketch_shares.reshape(a, 2, -1))
+    grams, norms = ring.zeros(a, a), []
+    for part in parts:
+        gram(part.reshape(a, 2, -1), grams)
+        norms.append(partial_norms(part))
+        del part  # before the next one is made
     diagonal = np.ascontiguousarray(np.diagonal(grams, axis1=1, axis2=2))
     inner = grams[:, second, first]
     ends = ring.add(diagonal[:, first], diagonal[:, second])
     distances = ring.subtract(ring.subtract(ends, inner), inner)
-    bare = np.concatenate([distances, partial_norms(sketch_shares).reshape(2, -1)], axis=1)
-    return ring.add(bare, blinds(zeros, dealers, sketch_shares.shape[2]))
+    partial = np.concatenate(norms, axis=2)
+    bare = np.concatenate([distances, partial.reshape(2, -1)], axis=1)
+    return ring.add(bare, blinds(zeros, dealers, partial.shape[2]))
 
 
 def blinds(zeros: Residues, dealers: Sequence[int], m: int = PARAMETERS.m) -> Residues:
@@ -73,10 +79,8 @@ def blinds(zeros: Residues, dealers: Sequence[int], m: int = PARAMETERS.m) -> Re
     return np.concatenate([ends, words[:, :, :m].reshape(2, -1)], axis=1)
 
 
-def gram(rows: Residues) -> Residues:
-    """⟨u_i, u_k⟩ mod q for k <= i (the rest is zero): rows [n, 2, K] -> [2, n, n]."""
-    n = rows.shape[0]
-    out = np.zeros((2, n, n), np.uint32)
+def gram(rows: Residues, out: Residues) -> None:
+    """out_ik += ⟨u_i, u_k⟩ mod q for k <= i: rows [n, 2, K], out [2, n, n]."""
     planewise = np.ascontiguousarray(np.moveaxis(rows, 1, 0))
     step = max(1, cores() // 2)
 
@@ -85,7 +89,6 @@ def gram(rows: Residues) -> Residues:
         linear.gram(planewise[p], first, step, out[p], planes()[p].constants)
 
     each(fill, [(p, first) for p in PLANES for first in range(step)])
-    return out
 
 
 def partial_norms(sketch_shares: Residues) -> Residues:

@@ -22,6 +22,8 @@ _DOMAIN = b"flower-robust/v1/stream\0"
 _ZEROS = bytes(1 << 20)
 _SPARE = 64
 """Extra words per draw of residues; one in 16,000 is rejected."""
+_CHUNK = 1 << 14
+"""Words that are drawn at a time, so that a long draw does not exist twice."""
 
 
 def fresh_seed() -> bytes:
@@ -62,7 +64,7 @@ class Stream:
         """Fill flat `out` with independent uniform residues modulo q: 31-bit candidates, those not below q rejected."""
         have, room = 0, out.shape[0]
         while have < room:
-            have = elementwise.accept(self.words(room - have + _SPARE), out, have, np.uint32(q))
+            have = elementwise.accept(self.words(min(room - have + _SPARE, _CHUNK)), out, have, np.uint32(q))
 
 
 def uniform(seed: bytes, label: str, *shape: int) -> Residues:

@@ -1,5 +1,7 @@
 """Step 3 at a client: check what the server shows, then compute with the shares of everybody's secret."""
 
+from collections.abc import Iterable
+
 from flower_robust.commitments import Identity, Roster
 from flower_robust.commitments.envelope import envelope_digest, open_envelope
 from flower_robust.commitments.masked import MaskedNormCommitment
@@ -8,20 +10,12 @@ from flower_robust.errors import ClientFault, FaultyServer
 from flower_robust.masking import ring
 from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import Residues
-from flower_robust.masking.sketch import SketchMap, public_sums, sketch, sketch_map, sketch_shares
+from flower_robust.masking.sketch import SketchMap, public_sums, sketch, sketch_map, sketch_share_parts
 from flower_robust.masking.squares import blinds, square_shares
 from flower_robust.protocol.audit import Kept, check_audit
-from flower_robust.protocol.client_states import AwaitingChallenge, AwaitingUnmask, Dealt, Held
+from flower_robust.protocol.client_states import AwaitingChallenge, AwaitingUnmask, Dealt
 from flower_robust.protocol.codec import Field, from_server
-from flower_robust.protocol.dealing import (
-    Share,
-    geometry_zeros,
-    pad_keys,
-    recheck_zeros,
-    route,
-    test_answers,
-    tested_secrets,
-)
+from flower_robust.protocol.dealing import Share, Shares, route, test_answers
 from flower_robust.protocol.pads import SKETCH, disclosed, pad_key, pad_seed, padded_tests, sketch_pads
 from flower_robust.protocol.replies import SketchParts, SketchReply
 from flower_robust.protocol.shown import Challenge
@@ -55,19 +49,20 @@ def answer_challenge(
     P = sketch_map(challenge, sizes.B)
     check_own_sketch(dealt, P, y, shown.accepted, shown.sketches, STEP)
     check_audit(dealt, dealt.announcement, shown, challenge, kept)
+    A = public_sums(P, PublicElements(terms_of(dealt.plan).seed_a, sizes.B))
     shares, unreadable = _open_all(state, sizes, shown)
-    held = Held(tested_secrets(shares), recheck_zeros(shares, sizes), pad_keys(shares))
-    nxt = AwaitingUnmask(dealt, shown.accepted, held, unreadable, challenge, digest, shown.signature)
-    return nxt, _reply(nxt, identity, sizes, P, shown, shares).encode()
+    nxt = AwaitingUnmask(dealt, shown.accepted, shares.held(sizes), unreadable, challenge, digest, shown.signature)
+    parts = sketch_share_parts(P, A, shown.sketches, nxt.held.secrets)
+    return nxt, _reply(nxt, identity, sizes, parts, shares).encode()
 
 
 def _reply(
-    state: AwaitingUnmask, identity: Identity, sizes: Sizes, P: SketchMap, shown: Challenge, shares: list[Share]
+    state: AwaitingUnmask, identity: Identity, sizes: Sizes, sketched: Iterable[Residues], shares: Shares
 ) -> SketchReply:
     pads = sketch_pads([pad_key(key, SKETCH, state.shown) for key in state.held.pad_keys], sizes)
     parts = SketchParts(
         padded_tests(test_answers(shares, state.challenge), pads, sizes),
-        _geometry(state.dealt, sizes, P, shown, shares, pads),
+        ring.add(square_shares(sketched, shares.zeros, state.accepted), blinds(pads, state.accepted)),
         state.dealt.opening,
         state.unreadable,
         disclosed(pad_seed(state.dealt.entropy), state.accepted, SKETCH, state.shown),
@@ -109,17 +104,16 @@ def check_own_sketch(
         raise FaultyServer(step, f"another sketch of {dealt.name}'s y", "P·y")
 
 
-def _open_all(state: AwaitingChallenge, sizes: Sizes, shown: Challenge) -> tuple[list[Share], tuple[int, ...]]:
-    shares, unreadable = [], []
-    for dealer, encoded, envelope in zip(shown.accepted, shown.commitments, shown.envelopes, strict=True):
+def _open_all(state: AwaitingChallenge, sizes: Sizes, shown: Challenge) -> tuple[Shares, tuple[int, ...]]:
+    shares, unreadable = Shares.none(len(shown.accepted), sizes), []
+    for row, (dealer, encoded) in enumerate(zip(shown.accepted, shown.commitments, strict=True)):
         if dealer == state.dealt.position:
-            shares.append(Share.decode(state.own_share, sizes))
+            shares.put(row, Share.decode(state.own_share, sizes))
             continue
         commitment = MaskedNormCommitment.decode(encoded, sizes.n, "server")
         try:
-            shares.append(_open_one(state.dealt, sizes, dealer, commitment, envelope))
+            shares.put(row, _open_one(state.dealt, sizes, dealer, commitment, shown.envelopes[row]))
         except ValueError:
-            shares.append(Share.missing(sizes))
             unreadable.append(dealer)
     return shares, tuple(unreadable)
 
@@ -129,12 +123,3 @@ def _open_one(dealt: Dealt, sizes: Sizes, dealer: int, commitment: MaskedNormCom
     if envelope_digest(way, envelope) != commitment.envelope_digest(dealt.position):
         raise FaultyServer(STEP, f"an envelope that {way.dealer} did not sign", "the signed one")
     return Share.decode(open_envelope(dealt.run_key.secret, way, envelope), sizes)
-
-
-def _geometry(
-    dealt: Dealt, sizes: Sizes, P: SketchMap, shown: Challenge, shares: list[Share], pads: Residues
-) -> Residues:
-    A = public_sums(P, PublicElements(terms_of(dealt.plan).seed_a, sizes.B))
-    sketched = sketch_shares(P, A, shown.sketches, tested_secrets(shares))
-    bare = square_shares(sketched, geometry_zeros(shares, sizes), shown.accepted)
-    return ring.add(bare, blinds(pads, shown.accepted))

@@ -15,7 +15,7 @@ from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import Residues
 from flower_robust.protocol.audit import Kept, check_announcement
 from flower_robust.protocol.client_states import AwaitingChallenge, Dealt
-from flower_robust.protocol.codec import Field, from_server
+from flower_robust.protocol.codec import Field, from_server, octets
 from flower_robust.protocol.dealing import Dealing, envelope_secret, own_secret, route
 from flower_robust.protocol.demands import ANYTHING, Demands
 from flower_robust.protocol.plan import RoundPlan
@@ -57,17 +57,20 @@ def submit(
     check_announcement(plan, offer.announcement, kept)
     if update.shape != (terms.d,):
         raise ConfigurationError("update", f"shape {update.shape}", f"[{terms.d}], as planned")
-    x = encode(update, plan.norm_bound, terms.seed_signs).x
-    sizes = Sizes.of(plan)
-    y = mask(x, own_secret(entropy), PublicElements(terms.seed_a, sizes.B), derived(entropy, "noise"))
-    opening = NormOpening(_squared_norm(x), derived(entropy, "norm-salt"))
+    y, opening = _masked(plan, update, entropy)
     position = plan.cohort.index(identity.name)
-    dealing = Dealing.draw(entropy, sizes)
-    message = _signed(offer, identity, position, entropy, opening, y, dealing)
-    dealt = Dealt(
-        plan, offer.keys, run_key, position, entropy, opening, message.commitment.encode(), offer.announcement
-    )
-    return AwaitingChallenge(dealt, dealing.share(position).encode()), message.encode(), y
+    dealing = Dealing.draw(entropy, Sizes.of(plan))
+    commitment, message = _signed(offer, identity, position, entropy, opening, y, dealing)
+    dealt = Dealt(plan, offer.keys, run_key, position, entropy, opening, commitment.encode(), offer.announcement)
+    return AwaitingChallenge(dealt, dealing.share(position).encode()), message, y
+
+
+def _masked(plan: RoundPlan, update: npt.NDArray[np.float32], entropy: bytes) -> tuple[Residues, NormOpening]:
+    terms = terms_of(plan)
+    x = encode(update, plan.norm_bound, terms.seed_signs).x
+    opening = NormOpening(_squared_norm(x), derived(entropy, "norm-salt"))
+    a = PublicElements(terms.seed_a, Sizes.of(plan).B)
+    return mask(x, own_secret(entropy), a, derived(entropy, "noise")), opening
 
 
 def check_offer(offer: Offer, roster: Roster, identity: Identity, run_key: RunKey, demands: Demands) -> None:
@@ -98,12 +101,14 @@ def _signed(
     opening: NormOpening,
     y: Residues,
     dealing: Dealing,
-) -> Submission:
-    plan = offer.plan
-    envelopes = [
-        b"" if j == position else _sealed(plan, position, j, key, entropy, dealing) for j, key in enumerate(offer.keys)
-    ]
-    digests = [envelope_digest(route(plan, position, j), envelope) for j, envelope in enumerate(envelopes)]
+) -> tuple[MaskedNormCommitment, bytes]:
+    """The message, envelope by envelope: a share exists only until it is sealed."""
+    plan, frame = offer.plan, Submission.frame(Sizes.of(offer.plan), position, identity.name)
+    digests = []
+    for j, key in enumerate(offer.keys):
+        envelope = b"" if j == position else _sealed(plan, position, j, key, entropy, dealing)
+        frame.fill(2 + j, envelope)
+        digests.append(envelope_digest(route(plan, position, j), envelope))
     commitment = MaskedNormCommitment.sign(
         identity,
         plan_digest=plan.digest,
@@ -111,7 +116,9 @@ def _signed(
         envelope_digests=digests,
         norm_commitment=opening.commitment(plan.digest, identity.name),
     )
-    return Submission(commitment, y, tuple(envelopes))
+    frame.fill(0, commitment.encode())
+    frame.fill(1, octets(y))
+    return commitment, frame.message()
 
 
 def _sealed(

@@ -6,9 +6,10 @@ Everything read here is checked for its exact length and range; anything else is
 turns into a fault of the sender. Large fields are views of the message, not copies.
 """
 
+import io
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -33,6 +34,27 @@ def encode(kind: str, *fields: Field) -> bytes:
     for field in (CONTEXT + kind.encode(), *fields):
         pieces += (_LENGTH.pack(len(field)), field)
     return b"".join(pieces)
+
+
+class Frame:
+    """A message of known lengths, filled field by field, in any order and in place: nothing of it exists twice."""
+
+    def __init__(self, kind: str, lengths: Sequence[int]) -> None:
+        domain, self._lengths = CONTEXT + kind.encode(), tuple(lengths)
+        self._file = io.BytesIO(bytes(5 + len(domain) + sum(4 + length for length in lengths)))
+        self._file.write(bytes([VERSION]) + _LENGTH.pack(len(domain)) + domain)
+        self._starts = [at + self._file.tell() for at in accumulate((4 + length for length in lengths), initial=0)]
+
+    def fill(self, field: int, content: Field) -> None:
+        """Write one field; ValueError if it has another length than was said."""
+        exact(content, self._lengths[field])
+        self._file.seek(self._starts[field])
+        self._file.write(_LENGTH.pack(len(content)))
+        self._file.write(content)
+
+    def message(self) -> bytes:
+        """What `encode` would have given."""
+        return self._file.getvalue()
 
 
 def decode(kind: str, message: Field, count: int | None = None) -> list[memoryview]:

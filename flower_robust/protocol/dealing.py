@@ -5,7 +5,6 @@ degree 2t:    sharings of zero: m for the own norms, one per peer, m for the nor
 not shared:   the key of the receiver's pads, which it shares with the dealer alone (`pads`)
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -20,6 +19,7 @@ from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.ring import Residues
 from flower_robust.masking.sharing import polynomials, share_of
 from flower_robust.masking.stream import uniform
+from flower_robust.protocol.client_states import Held
 from flower_robust.protocol.codec import Field, exact, octets, residues
 from flower_robust.protocol.pads import dealt_key, pad_seed
 from flower_robust.protocol.plan import RoundPlan
@@ -48,10 +48,38 @@ class Share:
         secret, zeros = residues(view[:cut], sizes.secret_words), residues(view[cut:end], sizes.zero_words)
         return cls(secret, zeros, bytes(view[end:]))
 
+
+@dataclass(slots=True, eq=False, repr=False)
+class Shares:
+    """One responder's shares of A dealings: `secrets` [A, 2, N + repetitions], `zeros` [A, 2, 2m + n + repetitions] and
+    one pad key each. Zeros where a share did not open."""
+
+    secrets: Residues
+    zeros: Residues
+    pad_keys: list[bytes]
+
     @classmethod
-    def missing(cls, sizes: Sizes) -> Self:
-        """Zeros, in place of a share that did not open."""
-        return cls(ring.zeros(sizes.secret_words), ring.zeros(sizes.zero_words), bytes(PAD_KEY_BYTES))
+    def none(cls, A: int, sizes: Sizes) -> Self:
+        """Room for A of them."""
+        secrets = np.zeros((A, 2, sizes.secret_words), np.uint32)
+        return cls(secrets, np.zeros((A, 2, sizes.zero_words), np.uint32), [bytes(PAD_KEY_BYTES)] * A)
+
+    @classmethod
+    def of(cls, share: Share) -> Self:
+        """A single one."""
+        return cls(share.secret[None], share.zeros[None], [share.pad_key])
+
+    def put(self, row: int, share: Share) -> None:
+        """Copy one in."""
+        self.secrets[row], self.zeros[row], self.pad_keys[row] = share.secret, share.zeros, share.pad_key
+
+    def held(self, sizes: Sizes) -> Held:
+        """What later steps need of them."""
+        start, end = sizes.geometry_words, sizes.geometry_words + PARAMETERS.m
+        return Held(self.secrets[:, :, : PARAMETERS.N], self.zeros[:, :, start:end].copy(), tuple(self.pad_keys))
+
+    def __repr__(self) -> str:
+        return "Shares(<redacted>)"
 
 
 def own_secret(entropy: bytes) -> Residues:
@@ -98,16 +126,14 @@ def route(plan: RoundPlan, dealer: int, receiver: int) -> Route:
     return Route(plan.run_id, plan.digest, plan.cohort[dealer], plan.cohort[receiver])
 
 
-def test_answers(shares: Sequence[Share], challenge: bytes) -> Residues:
+def test_answers(shares: Shares, challenge: bytes) -> Residues:
     """One responder's values of both tests for A dealers, [2, A, 2·repetitions] (DESIGN section 5).
 
         Σ_k ρ_k·⟨v⟩_k + ⟨blind⟩       ρ from the challenge, once per repetition
 
     Repetition r counts the blinds before its own among the tested words, which keeps every blind tested as well.
     """
-    secrets = np.stack([share.secret for share in shares])
-    zeros = np.stack([share.zeros for share in shares])
-    columns = [_columns(secrets, challenge, "degree"), _columns(zeros, challenge, "zero")]
+    columns = [_columns(shares.secrets, challenge, "degree"), _columns(shares.zeros, challenge, "zero")]
     return np.concatenate(columns, axis=2)
 
 
@@ -115,24 +141,3 @@ def _columns(shares: Residues, challenge: bytes, label: str) -> Residues:
     first_blind = shares.shape[2] - REPETITIONS
     ends = range(first_blind + 1, first_blind + REPETITIONS + 1)
     return np.stack([test_values(shares[:, :, :end], challenge, f"{label}/{end}") for end in ends], axis=2)
-
-
-def tested_secrets(shares: Sequence[Share]) -> Residues:
-    """The shares of s, [A, 2, N]."""
-    return np.stack([share.secret[:, : PARAMETERS.N] for share in shares])
-
-
-def geometry_zeros(shares: Sequence[Share], sizes: Sizes) -> Residues:
-    """The zero shares that blind norms and distances, [A, 2, m + n]."""
-    return np.stack([share.zeros[:, : sizes.geometry_words] for share in shares])
-
-
-def recheck_zeros(shares: Sequence[Share], sizes: Sizes) -> Residues:
-    """The zero shares that blind the norms of a recheck, [A, 2, m]."""
-    start = sizes.geometry_words
-    return np.stack([share.zeros[:, start : start + PARAMETERS.m] for share in shares])
-
-
-def pad_keys(shares: Sequence[Share]) -> tuple[bytes, ...]:
-    """The keys k of the responder's pads, one per dealer."""
-    return tuple(share.pad_key for share in shares)

@@ -26,7 +26,7 @@ from flower_robust.masking.decoding import correctable, inspect_dealers
 from flower_robust.masking.ring import Residues
 from flower_robust.protocol.client_states import AwaitingRecheck, AwaitingUnmask
 from flower_robust.protocol.codec import Field, check_size, from_client, from_positions, from_server, octets
-from flower_robust.protocol.dealing import Dealing, Share, envelope_secret, route, test_answers
+from flower_robust.protocol.dealing import Dealing, Share, Shares, envelope_secret, route, test_answers
 from flower_robust.protocol.pads import SKETCH, keys_of, pad_key, padded_tests, sketch_pads
 from flower_robust.protocol.replies import Disclosure
 from flower_robust.protocol.server_inspect import tests_of
@@ -79,7 +79,7 @@ def answer_dispute(
 def _right_tests(share: Share, challenge: bytes, shown: Digest, sizes: Sizes) -> Residues:
     """What the holder of this share should have signed about it, [2, 2·repetitions]: it binds the key of its pads."""
     pads = sketch_pads([pad_key(share.pad_key, SKETCH, shown)], sizes)
-    return padded_tests(test_answers([share], challenge), pads, sizes)[:, 0]
+    return padded_tests(test_answers(Shares.of(share), challenge), pads, sizes)[:, 0]
 
 
 def verify_disclosure(inspected: Inspected, name: str, message: Field, asked: Field) -> Disclosure:

@@ -10,6 +10,7 @@ from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.ring import Residues
 from flower_robust.protocol.codec import (
     Field,
+    Frame,
     decode,
     encode,
     exact,
@@ -33,8 +34,14 @@ class Submission:
     upload: Residues
     envelopes: tuple[Field, ...]
 
+    @staticmethod
+    def frame(sizes: Sizes, position: int, name: str) -> Frame:
+        """The message to fill: commitment, y, envelopes; about 8·B·N + n·33 kB."""
+        envelopes = [0 if receiver == position else sizes.envelope_bytes for receiver in range(sizes.n)]
+        return Frame("submission", (MaskedNormCommitment.length(sizes.n, name), sizes.upload_bytes, *envelopes))
+
     def encode(self) -> bytes:
-        """About 8·B·N + n·33 kB."""
+        """The message of what is there already."""
         return encode("submission", self.commitment.encode(), octets(self.upload), *self.envelopes)
 
     @classmethod

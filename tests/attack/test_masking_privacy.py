@@ -89,7 +89,7 @@ class View:
     def __call__(self, v: Matrix, z: Matrix) -> Matrix:
         """All answers of all clients, and the sharings of zero that client 0 received."""
         answers = [
-            squares.square_shares(self.sketch_shares(v, j), self.zeros(z, j), range(self.n))[0] for j in range(self.n)
+            squares.square_shares([self.sketch_shares(v, j)], self.zeros(z, j), range(self.n))[0] for j in range(self.n)
         ]
         return np.concatenate([*answers, self.zeros(z, 0)[:, 0].reshape(-1)]).astype(object)
 

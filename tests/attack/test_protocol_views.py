@@ -20,7 +20,7 @@ from flower_robust.masking.sharing import combine, lagrange_at_zero
 from flower_robust.masking.sketch import SketchMap, public_sums, sketch, sketch_map, sketch_shares
 from flower_robust.masking.squares import blinds, pairs, partial_norms
 from flower_robust.protocol import dealing, pads, recheck, server_challenge, server_open
-from flower_robust.protocol.dealing import Dealing, Share, own_secret
+from flower_robust.protocol.dealing import Dealing, Share, Shares, own_secret
 from flower_robust.protocol.pads import SKETCH, dealt_key, pad_key, pad_seed
 from flower_robust.protocol.replies import SharesReply, SketchReply
 from flower_robust.protocol.server_decide import measure
@@ -162,8 +162,8 @@ def relation_on_the_secret(stage: Stage) -> tuple[list[Residues], list[Residues]
     fewer = {i: stage.submissions[i] for i in range(N - 1)}
     second = server_challenge.issue_challenge(stage.round, fewer)
     own = Dealing.draw(stage.client(VICTIM).state.dealt.entropy, stage.sizes)
-    secret = Share(own.secrets[:, 0].copy(), own.zeros[:, 0].copy(), b"")
-    right = [dealing.test_answers([secret], c.challenge)[:, 0, :1] for c in (stage.challenged, second)]
+    secret = Shares.of(Share(own.secrets[:, 0].copy(), own.zeros[:, 0].copy(), b""))
+    right = [dealing.test_answers(secret, c.challenge)[:, 0, :1] for c in (stage.challenged, second)]
     shown = {i: server_challenge.challenge_for(stage.challenged, i) for i in (0, 1, 2, 6)}
     first, later = answers(stage, shown), {i: server_challenge.challenge_for(second, i) for i in (3, 4, 5)}
     told = first[VICTIM].parts.pad_keys

@@ -22,7 +22,7 @@ a = public.PublicElements(seed, 2)
 y = masks.mask(x, s, a, seed)
 P = sketch.sketch_map(seed, 2)
 u = sketch.sketch_shares(P, sketch.public_sums(P, a), sketch.sketches(P, [y] * 3), sharing.share(s, 1, 3, seed))
-squares.gram(u.reshape(3, 2, -1))
+squares.gram(u.reshape(3, 2, -1), np.zeros((2, 3, 3), np.uint32))
 print(sorted({"torch", "numba", "flwr", "scipy"} & set(sys.modules)))
 """
 

@@ -38,7 +38,7 @@ def known_answers() -> dict[str, str | int]:
     P = sketch.sketch_map(seed("challenge"), B)
     A, shown = sketch.public_sums(P, a), np.stack([sketch.sketch(P, y)] * n)
     u = sketch.sketch_shares(P, A, shown, np.stack([shares[0]] * n))
-    answers = squares.square_shares(u, np.stack([zeros[0]] * n), range(n))
+    answers = squares.square_shares([u], np.stack([zeros[0]] * n), range(n))
     return {
         "parameter set": PARAMETERS.id,
         "public elements": digest(np.stack([a.points(p, slice(0, B)) for p in ring.PLANES])),
