@@ -18,6 +18,7 @@ from pathlib import Path
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message
 from flwr.clientapp.typing import ClientAppCallable
 
+from hospitals import killer
 from hospitals.steps import round_of, step_of
 
 
@@ -63,14 +64,22 @@ def late(context: Context) -> None:
     time.sleep(float(context.run_config["reply-timeout"]) + 5)
 
 
-def fail(context: Context) -> None:
-    """The app raises."""
-    raise RuntimeError("failing on order")
+def misdeal(context: Context) -> None:
+    """The shares that it deals to hospital-A lie on no polynomial with the others': only a dispute says who lied."""
+    from flower_robust.protocol import client_submit
+
+    seal = client_submit.seal
+
+    def broken(secret, key, way, share):
+        return seal(secret, key, way, bytes(len(share)) if way.receiver == "hospital-A" else share)
+
+    client_submit.seal = broken
 
 
 def kill_after(reply: Message, context: Context) -> None:
     """The SuperNode dies once it has sent this reply, which its log says."""
-    subprocess.Popen([sys.executable, __file__, str(context.node_config["log"])])
+    log = Path(str(context.node_config["log"]))
+    subprocess.Popen([sys.executable, killer.__file__, str(log), str(killer.sent(log))])
 
 
 def corrupt(reply: Message, context: Context) -> None:
@@ -90,18 +99,5 @@ def flipped(value: bytes) -> bytes:
     return value[:-1] + bytes([value[-1] ^ 1]) if value else value
 
 
-def _kill_group_once_sent(log: Path) -> None:
-    def sent() -> int:
-        return log.read_text(errors="replace").count("Sent successfully")
-
-    before = sent()
-    while sent() == before:
-        time.sleep(0.05)
-    os.killpg(0, signal.SIGKILL)
-
-
-BEFORE: dict[str, Callable[[Context], None]] = {"kill": kill, "late": late, "fail": fail}
+BEFORE: dict[str, Callable[[Context], None]] = {"kill": kill, "late": late, "misdeal": misdeal}
 AFTER: dict[str, Callable[[Message, Context], None]] = {"kill-after": kill_after, "corrupt": corrupt}
-
-if __name__ == "__main__":
-    _kill_group_once_sent(Path(sys.argv[1]))

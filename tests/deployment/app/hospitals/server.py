@@ -1,6 +1,7 @@
 """The ServerApp: FedAvg, wrapped; it writes what every round came to, and every model."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
 from flower_robust import PeerMasking, RobustAggregation, Roster
-from flower_robust.aggregation import MultiKrum
+from flower_robust.aggregation import GeometricMedian
 from hospitals.task import NORM_BOUND
 
 app = ServerApp()
@@ -28,18 +29,21 @@ def main(grid: Grid, context: Context) -> None:
 
     def write_model(server_round: int, arrays: ArrayRecord) -> MetricRecord:
         np.save(out / f"model-{server_round}.npy", arrays.to_numpy_ndarrays()[0])
+        while server_round and server_round == int(config["hold-after"]) and not (out / "go").exists():
+            time.sleep(0.2)
         return MetricRecord({})
 
     threshold, timeout = int(config["threshold"]), float(config["reply-timeout"])
+    masking = PeerMasking(threshold=threshold or None, step_timeout=timeout, strict=bool(config["strict"]))
     strategy = RobustAggregation(
         FedAvg(fraction_evaluate=1.0 if config["evaluate"] else 0.0, min_available_nodes=2, min_train_nodes=2),
-        rule=MultiKrum(f=1),
+        rule=GeometricMedian(f=1),
         roster=roster,
         norm_bound=NORM_BOUND,
-        quorum=5,
+        quorum=3,
         below_quorum="skip",
         wait=float(config["wait"]),
-        masking=PeerMasking(threshold=threshold, step_timeout=timeout) if threshold else None,
+        masking=masking if threshold else None,
         reply_timeout=timeout,
         on_round=write_report,
     )
