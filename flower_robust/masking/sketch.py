@@ -15,6 +15,7 @@ vary less, so a spike's norm is estimated better. All m = 18 pass with probabili
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +27,8 @@ from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import PLANES, Points, Residues, planes
 from flower_robust.masking.stream import Stream
 
-PART = 6
-"""Ring sums whose shares exist at a time; each part transforms the shares of s again."""
+ROOM = 3 << 19
+"""Bytes of sketch shares that exist at a time: all of them up to 21 clients. Each part transforms the shares of s anew."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,14 @@ def public_sums(P: SketchMap, a: PublicElements) -> Points:
     return out
 
 
+@lru_cache(maxsize=2)
+def public_sums_at(challenge: bytes, a: PublicElements) -> Points:
+    """`public_sums` of the map that a challenge fixes. Kept, 0.6 MB each: a simulation's clients share a machine."""
+    sums = public_sums(sketch_map(challenge, a.B), a)
+    sums.flags.writeable = False
+    return sums
+
+
 def sketch_shares(P: SketchMap, A: Points, y_sketches: Residues, shares: Residues) -> Residues:
     """One client's shares of the sketches of n updates.
 
@@ -135,9 +144,10 @@ def sketch_shares(P: SketchMap, A: Points, y_sketches: Residues, shares: Residue
 
 
 def sketch_share_parts(P: SketchMap, A: Points, y_sketches: Residues, shares: Residues) -> Iterator[Residues]:
-    """`sketch_shares` a few ring sums at a time, [n, 2, PART, c] each: all of them together are 73 kB per client."""
-    for start in range(0, P.starts.shape[0], PART):
-        sums = slice(start, start + PART)
+    """`sketch_shares` a few ring sums at a time, [n, 2, ·, c] each: all of them together are 73 kB per client."""
+    at_once = max(1, ROOM // (8 * P.c * len(shares)))
+    for start in range(0, P.starts.shape[0], at_once):
+        sums = slice(start, start + at_once)
         yield sketch_shares(P.part(sums), A[:, sums], y_sketches[:, :, sums], shares)
 
 

@@ -20,7 +20,7 @@ from flower_robust.masking.fixed_point import check_range
 from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import Residues
-from flower_robust.masking.sketch import SketchMap, public_sums, sketch, sketch_map, sketch_shares, sketches
+from flower_robust.masking.sketch import SketchMap, public_sums_at, sketch, sketch_map, sketch_shares, sketches
 from flower_robust.protocol.client_states import Dealt, Finished
 from flower_robust.protocol.codec import Field, decode, encode, exact, fixed, from_server, octets, residues
 from flower_robust.protocol.evidence import CHALLENGE, DECISION, Evidence, Signed
@@ -159,18 +159,18 @@ def check_audit(dealt: Dealt, announcement: bytes, shown: Challenge, challenge: 
     found = from_server(lambda: Announcement.decode(announcement), STEP)
     P, sizes = _audit_map(found.plan, challenge), Sizes.of(found.plan)
     rows, sums = from_server(lambda: _decoded(shown.audit, len(found.weighted), sizes.groups), STEP)
-    if (_expected(found, P, rows) != sums).any():
+    if (_expected(found, P, challenge, rows) != sums).any():
         raise FaultyServer(STEP, "a sum that is not the weighted sum of the submissions", "Σ w·P'y − P'a·Σ w·s")
     _check_own_row(found, P, rows, dealt, kept)
     if auditor(challenge, shown.accepted) == dealt.position:
         _check_sum(found, P, sums, shown.audited_sum)
 
 
-def _expected(found: Announcement, P: SketchMap, rows: Residues) -> Residues:
+def _expected(found: Announcement, P: SketchMap, challenge: bytes, rows: Residues) -> Residues:
     sizes = Sizes.of(found.plan)
     weights = [[int(row[i]) for i in found.weighted] for row in found.weights]
     summed = np.stack([ring.weighted_sum(row, list(rows)) for row in weights])
-    A = public_sums(P, PublicElements(terms_of(found.plan).seed_a, sizes.B))
+    A = public_sums_at(derived(challenge, STEP), PublicElements(terms_of(found.plan).seed_a, sizes.B))
     return sketch_shares(P, A, summed, np.ascontiguousarray(np.moveaxis(found.secrets, 1, 0)))
 
 
@@ -213,4 +213,4 @@ def _decoded(audit: Field, weighted: int, groups: int) -> tuple[Residues, Residu
 
 
 def _audit_map(plan: RoundPlan, challenge: bytes) -> SketchMap:
-    return sketch_map(derived(challenge, "audit"), Sizes.of(plan).B)
+    return sketch_map(derived(challenge, STEP), Sizes.of(plan).B)

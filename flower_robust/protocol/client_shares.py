@@ -10,7 +10,7 @@ from flower_robust.errors import ClientFault, FaultyServer
 from flower_robust.masking import ring
 from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import Residues
-from flower_robust.masking.sketch import SketchMap, public_sums, sketch, sketch_map, sketch_share_parts
+from flower_robust.masking.sketch import SketchMap, public_sums_at, sketch, sketch_map, sketch_share_parts
 from flower_robust.masking.squares import blinds, square_shares
 from flower_robust.protocol.audit import Kept, check_audit
 from flower_robust.protocol.client_states import AwaitingChallenge, AwaitingUnmask, Dealt
@@ -49,7 +49,7 @@ def answer_challenge(
     P = sketch_map(challenge, sizes.B)
     check_own_sketch(dealt, P, y, shown.accepted, shown.sketches, STEP)
     check_audit(dealt, dealt.announcement, shown, challenge, kept)
-    A = public_sums(P, PublicElements(terms_of(dealt.plan).seed_a, sizes.B))
+    A = public_sums_at(challenge, PublicElements(terms_of(dealt.plan).seed_a, sizes.B))
     shares, unreadable = _open_all(state, sizes, shown)
     nxt = AwaitingUnmask(dealt, shown.accepted, shares.held(sizes), unreadable, challenge, digest, shown.signature)
     parts = sketch_share_parts(P, A, shown.sketches, nxt.held.secrets)
