@@ -53,7 +53,7 @@ def claim(identity: Identity, asked: ConfigRecord, run_id: int, node_id: int, ke
     Raises ConfigurationError where the server speaks another version: nothing that either signs would verify.
     """
     if (spoken := asked.get("spoken")) != SPOKEN:
-        raise ConfigurationError("protocol version", f"{spoken or 'none'} at the server", f"{SPOKEN}, as here")
+        raise ConfigurationError("protocol version", f"{str(spoken)[:20]} at the server", f"{SPOKEN}, as here")
     nonce, roster_digest = field(asked, "nonce", bytes), field(asked, "roster", bytes)
     signature = sign_statement(identity, KIND, u64(run_id), u64(node_id), nonce, roster_digest)
     claimed = ConfigRecord({"phase": ENROL, "spoken": SPOKEN, "name": identity.name, "signature": bytes(signature)})
