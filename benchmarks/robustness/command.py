@@ -3,11 +3,13 @@
 import argparse
 from collections.abc import Iterable, Sequence
 
+from benchmarks.robustness.bars import bars_table, misses_table
 from benchmarks.robustness.cells import grid
 from benchmarks.robustness.defences import DEFENCES
+from benchmarks.robustness.page import report, rewritten
 from benchmarks.robustness.plots import plot_all
 from benchmarks.robustness.presets import DEFENCE_SETS, SETTINGS, THREAT_SETS
-from benchmarks.robustness.report import report
+from benchmarks.robustness.results import Results
 from benchmarks.robustness.runner import read_runs, run_grid
 from benchmarks.robustness.threats import THREATS
 from flower_robust.errors import ConfigurationError
@@ -16,7 +18,7 @@ RESULTS = "cells.jsonl"
 
 
 def bench(args: argparse.Namespace) -> int:
-    """Run the cells that the options ask for and `--out` does not hold yet; write table.md and the plots."""
+    """Run the cells that the options ask for and `--out` does not hold yet; write table.md, the plots and `--page`."""
     settings = [s for name in _chosen("settings", args.settings, SETTINGS) for s in SETTINGS[name]]
     settings = [s for s in settings if args.where in s.name]
     threats = _expanded("threats", args.threats, THREAT_SETS, THREATS)
@@ -30,9 +32,12 @@ def bench(args: argparse.Namespace) -> int:
         ):
             print(f"\r{done}/{planned} cells", end="", flush=True)
     runs = read_runs(path)
-    text = report(runs)
-    (args.out / "table.md").write_text(text, encoding="utf-8")
-    print(f"\n{text}\n{args.out}: {RESULTS}, table.md, {len(plot_all(runs, args.out))} plots")
+    results = Results(runs)
+    (args.out / "table.md").write_text(report(results), encoding="utf-8")
+    if args.page is not None:
+        args.page.write_text(rewritten(args.page.read_text(encoding="utf-8"), results), encoding="utf-8")
+    print(f"\n{bars_table(results)}\n\n{misses_table(results)}")
+    print(f"\n{args.out}: {RESULTS}, table.md, {len(plot_all(results, args.out))} plots")
     return 0
 
 

@@ -36,7 +36,7 @@ class Defence:
     """rule: from f to a rule, or to a peer's function of rows; by_rows: weighted by each participant's row count.
 
     sized: whether the roster declares rows, as a deployment's does; momentum: the clients'; bounded: whether updates
-    are clipped to the setting's norm bound C.
+    are clipped to the setting's norm bound C; masked: whether rounds run masked (benchmarks.robustness.masked).
     """
 
     name: str
@@ -47,6 +47,7 @@ class Defence:
     reference: bool = False
     by_rows: bool = False
     sized: bool = True
+    masked: bool = False
 
 
 class Defender:
@@ -118,6 +119,7 @@ _OURS = (
     Defence("default without trust", default_rule),
     Defence("default without sizes", default_rule, trust=BetaTrust(), sized=False),
     Defence("default without momentum", default_rule, momentum=0.0, trust=BetaTrust()),
+    Defence("default masked", default_rule, trust=BetaTrust(), masked=True),
     Defence("arc >> default", lambda f: AdaptiveClipping(f) >> default_rule(f), trust=BetaTrust()),
     Defence("nnm >> geometric median", lambda f: NearestNeighborMixing(f) >> GeometricMedian(f), trust=BetaTrust()),
     Defence("reference", lambda f: ReferenceTrust(), reference=True),

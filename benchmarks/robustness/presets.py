@@ -13,7 +13,13 @@ MAIN = tuple(
 )
 CORNER = (Setting("digits", "mlp", "sorted", 17, 4), Setting("digits", "mlp", "dirichlet-1.0", 17, 4))
 HEART = (Setting("heart", "logistic", "natural", 4, 1), Setting("heart", "logistic", "natural", 12, 3))
-SETTINGS: dict[str, tuple[Setting, ...]] = {"main": MAIN, "corner": CORNER, "heart": HEART}
+SINGLE = (
+    Setting("digits", "mlp", "dirichlet-0.5", 5, 1),
+    Setting("digits", "mlp", "dirichlet-0.1", 10, 1),
+    Setting("digits", "mlp", "sorted", 17, 1),
+    Setting("breast-cancer", "logistic", "dirichlet-0.1", 6, 1),
+)
+SETTINGS: dict[str, tuple[Setting, ...]] = {"main": MAIN, "corner": CORNER, "heart": HEART, "single": SINGLE}
 
 FIXED = ("none", "sign-flip", "label-flip", "mimic", "alie-1.5", "alie-10", "foe-0.5", "foe-2", "foe-10", "min-max")
 ADAPTIVE = ("opt-alie", "opt-foe", "slow-poison", "on-off", "lone", "sybil", "vouching", "min-sum", "label-shift",
@@ -23,5 +29,5 @@ DECLARED = tuple(name for name in THREATS if name.endswith("@declared"))
 THREAT_SETS: dict[str, tuple[str, ...]] = {"fixed": FIXED, "adaptive": ADAPTIVE, "masked": MASKED, "declared": DECLARED}
 
 BASELINES = ("fedavg", "mean")
-OURS = ("default", "default without trust", "default without momentum", "reference with trust")
+OURS = ("default", "default without sizes", "default without trust", "default without momentum", "reference with trust")
 DEFENCE_SETS: dict[str, tuple[str, ...]] = {"baselines": BASELINES, "peers": tuple(PEERS), "ours": OURS}

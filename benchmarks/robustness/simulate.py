@@ -16,6 +16,7 @@ from torch import Tensor
 from benchmarks.robustness.cells import COURSES, Cell, Course, Setting
 from benchmarks.robustness.defences import DEFENCES, Defender
 from benchmarks.robustness.learners import accuracy, auc, batches, initial_weights, outputs_of, sgd_step
+from benchmarks.robustness.masked import defender_of
 from benchmarks.robustness.rows import Pool, load_pool
 from benchmarks.robustness.threats import THREATS, Scene, Threat
 from clients.attacks_adaptive import TARGET
@@ -68,7 +69,7 @@ def simulate(cells: Sequence[Cell], data_dir: str = "", course: Course | None = 
     course = course or COURSES[setting.dataset, setting.model]
     rows = [len(owner) for owner in pool.owners]
     defenders = [
-        Defender(DEFENCES[cell.defence], setting, threat.declared(rows, f))
+        defender_of(DEFENCES[cell.defence], setting, threat.declared(rows, f))
         for cell, threat in zip(cells, threats, strict=True)
     ]
     group = _Group(setting, seed, f, course, pool, layers, threats, defenders)

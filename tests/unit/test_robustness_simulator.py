@@ -1,18 +1,21 @@
 """The bench's simulator equals training client by client, its grid resumes, a few cells have the order they must."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.robustness.bars import bars_table, misses_table
 from benchmarks.robustness.cells import Cell, Course, Setting, grid
 from benchmarks.robustness.command import bench
 from benchmarks.robustness.learners import batches, initial_weights, sgd_step
+from benchmarks.robustness.page import SECTION, SECTIONS, report, rewritten
 from benchmarks.robustness.peers import PEERS, Content
-from benchmarks.robustness.report import report, score
+from benchmarks.robustness.results import Results, score
 from benchmarks.robustness.rows import load_pool
 from benchmarks.robustness.runner import read_runs, run_grid
-from benchmarks.robustness.simulate import simulate
+from benchmarks.robustness.simulate import Run, simulate
 from clients.datasets import Rows
 from clients.models import build_model, from_vector, to_vector
 from clients.task import Schedule, train
@@ -91,7 +94,61 @@ def test_a_grid_goes_on_where_it_stopped(tmp_path) -> None:
     assert len(first) == 2
     assert list(run_grid(cells, path, workers=1))[-1] == (2, 2)
     assert {run.cell for run in read_runs(path)} == set(cells)
-    assert "breast-cancer logistic dirichlet-0.5 n=10 f=2" in report(read_runs(path))
+    assert "breast-cancer logistic dirichlet-0.5 n=10 f=2" in report(Results(read_runs(path)))
+
+
+RUNS = [
+    Run(
+        Cell(dataclasses.replace(DIGITS, f=2), threat, defence, seed),
+        [accuracy] * 5,
+        0.0,
+        0.0,
+        [],
+        trust,
+        quarantined,
+        trust,
+    )
+    for seed in (0, 1)
+    for trust, quarantined in [([0.9] * 8 + [0.2] * 2, [0] * 10)]
+    for defence, quiet, hurt in (
+        ("fedavg", 0.97, 0.2),
+        ("mean", 0.97, 0.5),
+        ("default", 0.95, 0.93),
+        ("byzfl median", 0.9, 0.96),
+    )
+    for threat, accuracy in (("none", quiet), ("foe-2", hurt))
+]
+
+
+def test_every_miss_of_a_bar_is_listed() -> None:
+    missed = misses_table(Results(RUNS))
+    assert "no attack: within .01 of FedAvg | digits mlp dirichlet-0.5 n=10 f=2 | -0.020" in missed
+    assert "regret: at most 0.02 | digits mlp dirichlet-0.5 n=10 f=2, foe-2 | +0.030" in missed
+    assert missed.count("\n") == 3
+    assert "loud: attackers' trust last after ten rounds | 1 of 1" in bars_table(Results(RUNS))
+
+
+def test_trust_that_comes_late_and_honest_ones_in_quarantine_are_misses() -> None:
+    late = [dataclasses.replace(r, early_trust=[0.5] * 10, quarantined=[0, 1, *[0] * 8]) for r in RUNS]
+    missed = misses_table(Results(late))
+    assert "loud: attackers' trust last after ten rounds | foe-2 | 0 of 2 runs" in missed
+    assert "no attack: nobody in quarantine | digits mlp dirichlet-0.5 n=10 f=2 | 2 of 2 seeds" in missed
+    assert "attack: nobody honest in quarantine | digits mlp dirichlet-0.5 n=10 f=2, foe-2 | 2 of 2 seeds" in missed
+
+
+def test_the_page_is_drawn_from_results_and_says_what_it_does_not_know() -> None:
+    results = Results(RUNS)
+    page = "before\n<!-- table: no-attack -->\nold | 0.1\n<!-- end -->\nafter\n"
+    drawn = rewritten(page, results)
+    assert drawn.startswith("before\n") and drawn.endswith("after\n") and "0.970 | 0.950 | -0.020" in drawn
+    assert "old" not in drawn and rewritten(drawn, results) == drawn
+    with pytest.raises(ConfigurationError, match="section 'speed'"):
+        rewritten(page.replace("no-attack", "speed"), results)
+
+
+def test_the_documentation_shows_every_section() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "robustness.md").read_text(encoding="utf-8")
+    assert {match["name"] for match in SECTION.finditer(page)} == set(SECTIONS)
 
 
 def test_flowers_median_and_trimmed_mean_are_byzfls() -> None:
@@ -107,6 +164,14 @@ def test_flowers_median_and_trimmed_mean_are_byzfls() -> None:
 def test_unknown_names_are_refused_in_one_line(tmp_path) -> None:
     import argparse
 
-    given = {"settings": "main", "where": "", "threats": "fixed", "defences": "nobody", "seeds": 1, "workers": 1}
+    given = {
+        "settings": "main",
+        "where": "",
+        "threats": "fixed",
+        "defences": "nobody",
+        "seeds": 1,
+        "workers": 1,
+        "page": None,
+    }
     with pytest.raises(ConfigurationError, match="defences: found 'nobody'"):
         bench(argparse.Namespace(**given, out=tmp_path, data_dir="", report_only=False))

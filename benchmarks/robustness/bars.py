@@ -1,0 +1,193 @@
+"""What the default has to reach, computed from finished cells: every bar, what was found, every cell that misses."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from benchmarks.robustness.cells import Setting
+from benchmarks.robustness.presets import FIXED
+from benchmarks.robustness.results import DEFAULT, Results, framed, honest_count, markdown, separated
+from benchmarks.robustness.simulate import Run
+
+NO_ATTACK = 0.01
+MASKED = 0.01
+SEPARATED = 0.95
+LOUD = 0.02
+"""A threat is loud in a setting where it costs the undefended mean of the same bounded updates more than this."""
+SEVEN = ("sign-flip", "label-flip", "mimic", "alie-1.5", "alie-10", "foe-2", "foe-10")
+NOT_PERSISTENT = ("lone", "on-off")
+WORST = {
+    ("digits", "iid", 10, 2): (0.94, FIXED),
+    ("digits", "dirichlet-0.5", 10, 2): (0.93, FIXED),
+    ("digits", "dirichlet-0.1", 10, 2): (0.80, FIXED),
+    ("digits", "dirichlet-0.5", 10, 4): (0.60, FIXED),
+    ("digits", "sorted", 17, 4): (0.85, SEVEN),
+    ("digits", "dirichlet-1.0", 17, 4): (0.95, SEVEN),
+}
+"""By data set, partition, n and f: the lowest accuracy under the worst of these threats."""
+REFERENCE_WORST = {("digits", "dirichlet-0.5", 10, 4): (0.90, FIXED)}
+"""The same with ReferenceTrust."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One bar in one cell: what was found, and whether that is enough."""
+
+    bar: str
+    cell: str
+    found: str
+    met: bool
+
+
+def regret_bar(setting: Setting) -> float:
+    """How far behind the best peer of a cell the default may lie."""
+    return 0.02 if setting.f <= 2 else 0.05
+
+
+def worst_verdicts(results: Results) -> Iterator[Verdict]:
+    """The worst case over the fixed threats."""
+    for bars, defence in ((WORST, DEFAULT), (REFERENCE_WORST, "reference with trust")):
+        for setting in results.settings:
+            bar, threats = bars.get((setting.dataset, setting.partition, setting.n, setting.f), (0.0, ()))
+            worst = results.worst(setting, defence, threats) if threats else None
+            if worst is not None:
+                found = f"{worst[0]:.3f} ({worst[1]}, {worst[2]} seeds)"
+                yield Verdict(f"worst case of {defence}: {bar:.2f}", setting.name, found, worst[0] >= bar)
+
+
+def no_attack_verdicts(results: Results) -> Iterator[Verdict]:
+    """Within .01 of FedAvg without attack, and nobody in quarantine."""
+    for setting in results.settings:
+        seeds = results.common([(setting, "fedavg", "none"), (setting, DEFAULT, "none")])
+        plain, own = (results.mean(setting, name, "none", seeds) for name in ("fedavg", DEFAULT))
+        if plain is None or own is None:
+            continue
+        gap = f"{own - plain:+.3f}"
+        yield Verdict("no attack: within .01 of FedAvg", setting.name, gap, own >= plain - NO_ATTACK)
+        runs = results.runs(setting, DEFAULT, "none").values()
+        count = sum(map(framed, runs))
+        yield Verdict("no attack: nobody in quarantine", setting.name, f"{count} of {len(runs)} seeds", not count)
+
+
+def framed_verdicts(results: Results) -> Iterator[Verdict]:
+    """Nobody honest in quarantine under an attack."""
+    for setting, defence, threat in sorted(results.by_key):
+        if defence == DEFAULT and threat != "none":
+            runs = results.runs(setting, defence, threat).values()
+            count = sum(map(framed, runs))
+            found = f"{count} of {len(runs)} seeds"
+            yield Verdict("attack: nobody honest in quarantine", f"{setting.name}, {threat}", found, not count)
+
+
+def regret_verdicts(results: Results) -> Iterator[Verdict]:
+    """Behind the best peer of each cell by at most .02 (f <= 2) or .05."""
+    for setting in results.settings:
+        for threat in results.threats(setting):
+            if best := results.best_peer(setting, threat):
+                name, accuracy, seeds = best
+                own = results.mean(setting, DEFAULT, threat, seeds) or 0.0
+                found = f"{accuracy - own:+.3f} ({own:.3f}, {name} {accuracy:.3f}, {len(seeds)} seeds)"
+                bar = regret_bar(setting)
+                met = accuracy - own <= bar
+                yield Verdict(f"regret: at most {bar:.2f}", f"{setting.name}, {threat}", found, met)
+
+
+def masked_verdicts(results: Results) -> Iterator[Verdict]:
+    """Real masked rounds end within .01 of unmasked ones."""
+    for setting, defence, threat in sorted(results.by_key):
+        seeds = results.common([(setting, DEFAULT, threat), (setting, "default masked", threat)])
+        if defence == "default masked" and seeds:
+            clear, own = (results.mean(setting, name, threat, seeds) or 0.0 for name in (DEFAULT, defence))
+            found = f"{own - clear:+.3f}, {len(seeds)} seeds"
+            met = abs(own - clear) <= MASKED
+            yield Verdict("masked rounds: within .01 of unmasked", f"{setting.name}, {threat}", found, met)
+
+
+def is_loud(results: Results, setting: Setting, threat: str) -> bool:
+    """Whether the threat hurts the undefended mean there; knowledge and sketches do not change what it is."""
+    base = threat.split("@")[0]
+    quiet, hurt = (results.mean(setting, "mean", name) for name in ("none", base))
+    return quiet is not None and hurt is not None and quiet - hurt > LOUD
+
+
+def trust_verdicts(results: Results) -> Iterator[Verdict]:
+    """After ten rounds every malicious participant below every honest one, in 95 % of the runs of a loud threat."""
+    for threat in results.threats():
+        runs = [run for loud, run in _persistent(results, threat) if loud and run.cell.setting.dataset != "heart"]
+        if runs:
+            count = sum(map(separated, runs))
+            found = f"{count} of {len(runs)} runs"
+            yield Verdict("loud: attackers' trust last after ten rounds", threat, found, count >= SEPARATED * len(runs))
+
+
+def trust_table(results: Results) -> str:
+    """By threat: runs in which every malicious participant's trust is below every honest one's after ten rounds."""
+    rows = []
+    for threat in results.threats():
+        if threat == "none":
+            continue
+        runs = _of_default(results, threat)
+        groups = [
+            [run for loud, run in runs if (run.cell.setting.dataset == "heart") == heart and loud == wanted]
+            for heart in (False, True)
+            for wanted in (True, False)
+        ]
+        cells = [f"{sum(map(separated, group))}/{len(group)}" if group else "" for group in groups]
+        rows.append([threat, *cells, f"{sum(framed(run) for _, run in runs)}/{len(runs)}"])
+    header = [
+        "threat",
+        "where it is loud",
+        "where it is quiet",
+        "heart, loud",
+        "heart, quiet",
+        "an honest one quarantined",
+    ]
+    return markdown(header, rows)
+
+
+GROUPS: tuple[tuple[str, Callable[[Results], Iterator[Verdict]]], ...] = (
+    ("Worst case", worst_verdicts),
+    ("Regret", regret_verdicts),
+    ("No attack", no_attack_verdicts),
+    ("Honest participants under attack", framed_verdicts),
+    ("Trust", trust_verdicts),
+    ("Masked", masked_verdicts),
+)
+
+
+def bars_table(results: Results) -> str:
+    """How many cells meet each bar."""
+    rows = []
+    for title, verdicts in GROUPS:
+        found = list(verdicts(results))
+        for bar in dict.fromkeys(verdict.bar for verdict in found):
+            mine = [verdict for verdict in found if verdict.bar == bar]
+            met = sum(verdict.met for verdict in mine)
+            rows.append([title, bar, f"{met} of {len(mine)}" + ("" if met == len(mine) else " **misses below**")])
+    return markdown(["", "bar", "cells that meet it"], rows)
+
+
+def misses_table(results: Results) -> str:
+    """Every cell that misses a bar."""
+    found = [verdict for _, verdicts in GROUPS for verdict in verdicts(results) if not verdict.met]
+    if not found:
+        return "No cell misses."
+    return markdown(["bar", "cell", "found"], [[verdict.bar, verdict.cell, verdict.found] for verdict in found])
+
+
+def regret_table(results: Results) -> str:
+    """Every cell in which all peers ran."""
+    found = regret_verdicts(results)
+    return markdown(["cell", "regret (default, best peer)", "met"], [[v.cell, v.found, str(v.met)] for v in found])
+
+
+def _of_default(results: Results, threat: str) -> list[tuple[bool, Run]]:
+    return [
+        (is_loud(results, setting, threat), run)
+        for setting in results.settings
+        for run in results.runs(setting, DEFAULT, threat).values()
+        if run.early_trust and honest_count(run) < setting.n
+    ]
+
+
+def _persistent(results: Results, threat: str) -> list[tuple[bool, Run]]:
+    return [] if threat in NOT_PERSISTENT else _of_default(results, threat)
