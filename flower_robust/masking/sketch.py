@@ -27,8 +27,9 @@ from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import PLANES, Points, Residues, planes
 from flower_robust.masking.stream import Stream
 
-ROOM = 3 << 19
-"""Bytes of sketch shares that exist at a time: all of them up to 21 clients. Each part transforms the shares of s anew."""
+ROOM = 5 << 19
+"""Bytes of sketch shares that exist at a time: all of them up to 35 clients. Each part transforms the shares of s anew.
+"""
 
 
 @dataclass(frozen=True)
