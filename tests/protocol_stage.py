@@ -8,7 +8,7 @@ from flower_robust.aggregation import Mean
 from flower_robust.commitments import Identity
 from flower_robust.commitments.transcript import sign_shown
 from flower_robust.protocol import server_challenge, server_inspect
-from flower_robust.protocol.audit import announce
+from flower_robust.protocol.announcement import announce
 from flower_robust.protocol.server_decide import measure, weigh
 from flower_robust.protocol.server_states import ServerRound
 from flower_robust.protocol.shown import Challenge, Offer, Unmask, shown_digest

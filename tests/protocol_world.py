@@ -9,7 +9,7 @@ import numpy as np
 from flower_robust.aggregation import Rule
 from flower_robust.commitments import Identity, Roster, RosterEntry
 from flower_robust.commitments.transcript import keys_digest
-from flower_robust.protocol.audit import announce, announcement_digest
+from flower_robust.protocol.announcement import announce, announcement_digest
 from flower_robust.protocol.client import MaskedClient
 from flower_robust.protocol.masked_round import MaskedOutcome, exchange_keys, run_masked_round
 from flower_robust.protocol.plan import RoundPlan

@@ -12,7 +12,7 @@ from benchmarks.robustness.cells import Setting
 from benchmarks.robustness.defences import Defence, Defender
 from flower_robust.commitments import Identity, Roster, RosterEntry
 from flower_robust.commitments.transcript import digest, keys_digest
-from flower_robust.protocol.audit import announce, announcement_digest
+from flower_robust.protocol.announcement import announce, announcement_digest
 from flower_robust.protocol.client import MaskedClient
 from flower_robust.protocol.decide import with_faults
 from flower_robust.protocol.masked_round import exchange_keys

@@ -1,4 +1,4 @@
-"""The client's own y on disk, from its submission until the audit one round later (DESIGN section 4, step 7).
+"""The client's own y on disk, from its submission until nobody can announce its round any more (DESIGN section 4, 7).
 
 y is what the server got anyway: ciphertext. It is too large for Flower's `Context.state`, which travels with every
 message. Files are named by digest, checked when read, mode 0600, and at most `KEPT` of them remain.
@@ -13,12 +13,13 @@ import numpy as np
 from flower_robust.errors import ConfigurationError
 from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.ring import Residues
+from flower_robust.protocol.announcement import REMEMBERED
 from flower_robust.protocol.codec import octets
 from flower_robust.protocol.replies import upload_digest
 from flower_robust.types import Digest
 
-KEPT = 8
-"""Files of one participant: this round's and the last one's, of four runs at a time."""
+KEPT = 3 * (REMEMBERED + 1)
+"""Files of one participant: this round's and those of all rounds that it can still audit, of three runs at a time."""
 
 
 class KeptUploads:

@@ -16,7 +16,6 @@ from flwr.common import log
 
 from flower_robust.commitments import update_digest
 from flower_robust.commitments.keys import RunKey
-from flower_robust.commitments.masked import MaskedNormCommitment
 from flower_robust.errors import ConfigurationError, EquivocatingServer, FaultyServer, RobustError
 from flower_robust.flower.envelope import (
     AUDIT,
@@ -38,14 +37,14 @@ from flower_robust.flower.kept_uploads import KeptUploads
 from flower_robust.flower.masked_row import Row
 from flower_robust.flower.records import NamedArrays
 from flower_robust.flower.site import Site
-from flower_robust.protocol.audit import Announcement, Kept
+from flower_robust.masking.ring import Residues
+from flower_robust.protocol.audit import audit_report, audited_upload
 from flower_robust.protocol.client_memory import recall, recall_key, remember, remember_key
 from flower_robust.protocol.client_shares import answer_challenge
 from flower_robust.protocol.client_states import (
     AwaitingChallenge,
     AwaitingRecheck,
     AwaitingUnmask,
-    Dealt,
     Finished,
     State,
     finish,
@@ -63,13 +62,10 @@ Phase = TypeVar("Phase")
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a client remembers: its run key, where it stands, how its last round ended, and which y's it keeps."""
+    """What a client remembers of a run: its run key, and where it stands, with the rounds that it can still audit."""
 
     run_key: RunKey
     state: State | None = None
-    y: Digest | None = None
-    before: Finished | None = None
-    before_y: Digest | None = None
 
     @classmethod
     def pop(cls, context: Context) -> "Memory | None":
@@ -79,21 +75,12 @@ class Memory:
         fields = {key: value for key, value in record.items() if isinstance(value, bytes)}
         context.state[ENVELOPE] = ConfigRecord({"run-key": fields["run-key"]})
         run_key = recall_key(fields["run-key"])
-        state, before = (recall(fields[key], run_key) if key in fields else None for key in ("state", "before"))
-        digests = (Digest(fields[key]) if key in fields else None for key in ("y", "before-y"))
-        y, before_y = digests
-        return cls(run_key, state, y, None if before is None else finish(before), before_y)
+        return cls(run_key, recall(fields["state"], run_key) if "state" in fields else None)
 
     def put(self, context: Context) -> None:
         """Write the memory into the context."""
-        fields: dict[str, bytes | None] = {
-            "run-key": remember_key(self.run_key),
-            "state": None if self.state is None else remember(self.state),
-            "y": self.y,
-            "before": None if self.before is None else remember(self.before),
-            "before-y": self.before_y,
-        }
-        context.state[ENVELOPE] = ConfigRecord({key: value for key, value in fields.items() if value is not None})
+        state = {} if self.state is None else {"state": remember(self.state)}
+        context.state[ENVELOPE] = ConfigRecord({"run-key": remember_key(self.run_key), **state})
 
 
 def announce_key(site: Site, context: Context) -> bytes:
@@ -129,16 +116,16 @@ def submission(site: Site, context: Context, offer: Offer, row: Row) -> RecordDi
     assert memory is not None
     before = None if memory.state is None else finish(memory.state)
     uploads = KeptUploads(site.folder, site.identity.name)
-    kept = None if before is None else Kept(before, None)
     try:
         state, message, y = submit(
-            offer, site.roster, site.identity, memory.run_key, row, os.urandom(32), kept, site.demands
+            offer, site.roster, site.identity, memory.run_key, row, os.urandom(32), before, site.demands
         )
-        uploads.save(y, digest := _upload_digest(state.dealt))
+        _forget(uploads, memory.state, state)
+        uploads.save(y, state.dealt.upload)
     except RobustError as refusal:
-        Memory(memory.run_key, before, memory.y).put(context)
+        Memory(memory.run_key, before).put(context)
         return _refused(TRAIN, site, refusal)
-    Memory(memory.run_key, state, digest, before, memory.y).put(context)
+    Memory(memory.run_key, state).put(context)
     return RecordDict({ENVELOPE: ConfigRecord({"phase": TRAIN, PAYLOAD: message})})
 
 
@@ -152,7 +139,9 @@ def answer(phase: str, site: Site, message: Message, context: Context) -> Record
         after, fields = PHASES[phase](site, memory, payload)
     except RobustError as refusal:
         if memory is not None and memory.state is not None:
-            replace(memory, state=finish(memory.state)).put(context)
+            ended = finish(memory.state)
+            _forget(KeptUploads(site.folder, site.identity.name), memory.state, ended)
+            replace(memory, state=ended).put(context)
         return _refused(phase, site, refusal)
     after.put(context)
     return RecordDict({ENVELOPE: ConfigRecord({"phase": phase, **fields})})
@@ -165,16 +154,13 @@ def _challenge(site: Site, memory: Memory, payload: bytes) -> Answered:
     """Step 3, and the audit of the round before (step 7)."""
     state = _expected(memory, AwaitingChallenge, CHALLENGE)
     uploads = KeptUploads(site.folder, site.identity.name)
-    if memory.y is None or (y := uploads.load(memory.y)) is None:
-        raise ConfigurationError("audit_folder", str(site.folder), "this round's y, which is gone")
-    kept = None
-    if memory.before is not None:
-        kept = Kept(memory.before, None if memory.before_y is None else uploads.load(memory.before_y))
-    after, reply = answer_challenge(state, site.roster, site.identity, y, payload, kept)
-    audit = _audited(state.dealt, kept)
-    if memory.before_y is not None:
-        uploads.forget(memory.before_y)
-    return Memory(memory.run_key, after, memory.y), {PAYLOAD: reply, AUDIT: audit}
+    audited = audited_upload(state.dealt)
+    own = None if audited is None else uploads.load(audited)
+    after, reply = answer_challenge(state, site.roster, site.identity, _own_y(uploads, state), payload, own)
+    report = audit_report(state.dealt, own)
+    if "skipped" in report:
+        log(WARNING, "audit of the round before: %s", report)
+    return replace(memory, state=after), {PAYLOAD: reply, AUDIT: report}
 
 
 def _dispute(site: Site, memory: Memory, payload: bytes) -> Answered:
@@ -194,10 +180,28 @@ def _unmask(site: Site, memory: Memory, payload: bytes) -> Answered:
 
 def _recheck(site: Site, memory: Memory, payload: bytes) -> Answered:
     state = _expected(memory, AwaitingRecheck, RECHECK)
-    if memory.y is None or (y := KeptUploads(site.folder, site.identity.name).load(memory.y)) is None:
-        raise ConfigurationError("audit_folder", str(site.folder), "this round's y, which is gone")
+    y = _own_y(KeptUploads(site.folder, site.identity.name), state)
     after, reply = answer_recheck(state, site.identity, y, payload)
     return replace(memory, state=after), {PAYLOAD: reply}
+
+
+def _own_y(uploads: KeptUploads, state: AwaitingChallenge | AwaitingRecheck) -> Residues:
+    if (y := uploads.load(state.dealt.upload)) is None:
+        raise ConfigurationError("audit_folder", str(uploads.folder), "this round's y, which is gone")
+    return y
+
+
+def _forget(uploads: KeptUploads, before: State | None, after: State) -> None:
+    """Delete the y's that nothing refers to any more."""
+    for upload in _uploads_of(before) - _uploads_of(after):
+        uploads.forget(upload)
+
+
+def _uploads_of(state: State | None) -> set[Digest]:
+    if state is None:
+        return set()
+    past, own = (state.past, set()) if isinstance(state, Finished) else (state.dealt.past, {state.dealt.upload})
+    return own | {ended.upload for ended in past if ended.upload is not None}
 
 
 PHASES: dict[str, Callable[[Site, Memory, bytes], Answered]] = {
@@ -214,25 +218,6 @@ def _expected(memory: Memory, phase: type[Phase], step: str) -> Phase:
     if not isinstance(memory.state, phase):
         raise FaultyServer(step, "a request out of turn", f"one that fits {memory.state!r}")
     return memory.state
-
-
-def _audited(dealt: Dealt, kept: Kept | None) -> str:
-    """What became of the audit of the round before: "done", "nothing announced", or why it was less than whole."""
-    if not dealt.announcement:
-        return "nothing announced"
-    announced = Announcement.decode(dealt.announcement)
-    if kept is None or kept.finished.plan.digest != announced.plan.digest:
-        return "done, without a row of its own"
-    if kept.y is None and kept.finished.position in announced.weighted:
-        log(
-            WARNING, "audit of round %d: this client's y was lost, so its own row was not checked", announced.plan.round
-        )
-        return "own row skipped: its y was lost"
-    return "done"
-
-
-def _upload_digest(dealt: Dealt) -> Digest:
-    return MaskedNormCommitment.decode(dealt.commitment, len(dealt.plan.cohort), dealt.name).upload_digest
 
 
 def _refused(phase: str, site: Site, refusal: RobustError, fields: dict[str, bytes] | None = None) -> RecordDict:

@@ -26,7 +26,7 @@ from flower_robust.flower.masked_row import MaskedRow
 from flower_robust.flower.masking import PeerMasking
 from flower_robust.flower.metrics import agreed, declared_rows, read_metrics, weighted
 from flower_robust.flower.records import NamedArrays
-from flower_robust.protocol.audit import announce, announcement_digest
+from flower_robust.protocol.announcement import announce, announcement_digest
 from flower_robust.protocol.decide import with_faults
 from flower_robust.protocol.masked_round import MaskedOutcome, finish_masked_round
 from flower_robust.protocol.plan import RoundPlan

@@ -14,7 +14,7 @@ from flower_robust.commitments import Identity, Roster
 from flower_robust.commitments.keys import RunKey
 from flower_robust.errors import FaultyServer
 from flower_robust.masking.ring import Residues
-from flower_robust.protocol.audit import Kept
+from flower_robust.protocol.audit import audited_upload
 from flower_robust.protocol.client_shares import answer_challenge
 from flower_robust.protocol.client_states import AwaitingChallenge, AwaitingRecheck, AwaitingUnmask, State, finish
 from flower_robust.protocol.client_submit import read_offer, submit
@@ -23,6 +23,7 @@ from flower_robust.protocol.codec import Field
 from flower_robust.protocol.demands import ANYTHING, Demands
 from flower_robust.protocol.disputes import answer_dispute
 from flower_robust.protocol.recheck import answer_recheck
+from flower_robust.types import Digest
 
 Phase = TypeVar("Phase")
 
@@ -42,6 +43,7 @@ class MaskedClient:
         self._run_key = RunKey.create(identity, run_id, roster.digest, entropy())
         self.state: State | None = None
         self._y: Residues | None = None
+        self._uploads: dict[Digest, Residues] = {}
 
     def announce(self) -> bytes:
         """Key set-up, once per run: the signed run key."""
@@ -49,19 +51,28 @@ class MaskedClient:
 
     def submit(self, message: Field, update: npt.NDArray[np.float32]) -> bytes:
         """Step 1."""
-        offer = read_offer(message)
-        entropy, kept, demands = self._entropy(), self._kept(), self.demands
+        before = None if self.state is None else finish(self.state)
         self.state, reply, self._y = submit(
-            offer, self.roster, self.identity, self._run_key, update, entropy, kept, demands
+            read_offer(message),
+            self.roster,
+            self.identity,
+            self._run_key,
+            update,
+            self._entropy(),
+            before,
+            self.demands,
         )
-        self._before = kept
         return reply
 
     def answer_challenge(self, message: Field) -> bytes:
         """Step 3."""
         state = self._expect(AwaitingChallenge, "challenge")
         assert self._y is not None
-        self.state, reply = answer_challenge(state, self.roster, self.identity, self._y, message, self._before)
+        past = [ended.upload for ended in state.dealt.past if ended.upload in self._uploads]
+        self._uploads = {upload: self._uploads[upload] for upload in past if upload} | {state.dealt.upload: self._y}
+        own = audited_upload(state.dealt)
+        row = None if own is None else self._uploads.get(own)
+        self.state, reply = answer_challenge(state, self.roster, self.identity, self._y, message, row)
         return reply
 
     def echo(self, message: Field) -> bytes:
@@ -86,9 +97,6 @@ class MaskedClient:
         if not isinstance(self.state, AwaitingUnmask | AwaitingRecheck):
             raise FaultyServer("dispute", "a request out of turn", f"one that fits {self.state!r}")
         return answer_dispute(self.state, self.roster, self.identity, message)
-
-    def _kept(self) -> Kept | None:
-        return None if self.state is None else Kept(finish(self.state), self._y)
 
     def _expect(self, phase: type[Phase], step: str) -> Phase:
         if not isinstance(self.state, phase):

@@ -19,6 +19,7 @@ from flower_robust.protocol.client_states import (
     AwaitingRecheck,
     AwaitingUnmask,
     Dealt,
+    Ended,
     Finished,
     Held,
     State,
@@ -58,10 +59,7 @@ def remember(state: State) -> bytes:
             dealt, ended = _dealt(replace(state.dealt, entropy=b"")), (state.decision, state.decision_signature)
             return encode(RECHECK, dealt, *_held(state), state.pad_seed, state.challenge, state.shown, *ended)
         case Finished():
-            place = state.position.to_bytes(2, "big")
-            unmasked, left = state.decision or b"", state.shown or b""
-            signatures = (state.decision_signature, state.shown_signature)
-            return encode(FINISHED, state.plan.encode(), place, unmasked, left, *signatures)
+            return encode(FINISHED, _past(state.past))
 
 
 def recall(remembered: Field, run_key: RunKey) -> State:
@@ -75,19 +73,8 @@ def recall(remembered: Field, run_key: RunKey) -> State:
         case "state/awaiting-recheck":
             return _from_recheck(remembered, run_key)
         case _:
-            return _from_finished(remembered)
-
-
-def _from_finished(remembered: Field) -> Finished:
-    plan, place, decision, shown, signature, shown_signature = decode(FINISHED, remembered, 6)
-    return Finished(
-        RoundPlan.decode(bytes(plan)),
-        int.from_bytes(place, "big"),
-        Digest(bytes(decision)) if decision else None,
-        bytes(signature),
-        Digest(bytes(shown)) if shown else None,
-        bytes(shown_signature),
-    )
+            (past,) = decode(FINISHED, remembered, 1)
+            return Finished(_from_past(past))
 
 
 def _from_unmask(remembered: Field, run_key: RunKey) -> AwaitingUnmask:
@@ -121,14 +108,37 @@ def _from_recheck(remembered: Field, run_key: RunKey) -> AwaitingRecheck:
 def _dealt(dealt: Dealt) -> bytes:
     keys = encode("list", *(key.encode() for key in dealt.keys))
     own = (dealt.position.to_bytes(2, "big"), dealt.entropy, dealt.opening.encode(), dealt.commitment)
-    return encode("dealt", dealt.plan.encode(), keys, *own, dealt.announcement)
+    return encode("dealt", dealt.plan.encode(), keys, *own, dealt.announcement, _past(dealt.past))
 
 
 def _from_dealt(field: Field, run_key: RunKey) -> Dealt:
-    plan, keys, place, entropy, opening, commitment, announcement = (bytes(part) for part in decode("dealt", field, 7))
+    *parts, past = decode("dealt", field, 8)
+    plan, keys, place, entropy, opening, commitment, announcement = map(bytes, parts)
     announced = tuple(KeyAnnouncement.decode(bytes(key), "server") for key in decode("list", keys))
-    position, norm = int.from_bytes(place, "big"), NormOpening.decode(opening)
-    return Dealt(RoundPlan.decode(plan), announced, run_key, position, entropy, norm, commitment, announcement)
+    own = (int.from_bytes(place, "big"), entropy, NormOpening.decode(opening), commitment)
+    return Dealt(RoundPlan.decode(plan), announced, run_key, *own, announcement, _from_past(past))
+
+
+def _past(past: tuple[Ended, ...]) -> bytes:
+    return encode("list", b"", *map(_ended, past))
+
+
+def _from_past(field: Field) -> tuple[Ended, ...]:
+    _, *rounds = decode("list", field)
+    return tuple(map(_from_ended, rounds))
+
+
+def _ended(ended: Ended) -> bytes:
+    digests = (ended.upload or b"", ended.decision or b"", ended.shown or b"")
+    signatures = (ended.decision_signature, ended.shown_signature)
+    return encode("ended", ended.plan.encode(), ended.position.to_bytes(2, "big"), *digests, *signatures)
+
+
+def _from_ended(field: Field) -> Ended:
+    plan, place, *digests, signature, shown_signature = map(bytes, decode("ended", field, 7))
+    upload, decision, shown = (Digest(digest) if digest else None for digest in digests)
+    position = int.from_bytes(place, "big")
+    return Ended(RoundPlan.decode(plan), position, upload, decision, signature, shown, shown_signature)
 
 
 def _held(state: AwaitingUnmask | AwaitingRecheck) -> tuple[Field, ...]:

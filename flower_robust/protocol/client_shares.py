@@ -12,7 +12,7 @@ from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import Residues
 from flower_robust.masking.sketch import SketchMap, public_sums_at, sketch, sketch_map, sketch_share_parts
 from flower_robust.masking.squares import blinds, square_shares
-from flower_robust.protocol.audit import Kept, check_audit
+from flower_robust.protocol.audit import check_audit
 from flower_robust.protocol.client_states import AwaitingChallenge, AwaitingUnmask, Dealt
 from flower_robust.protocol.codec import Field, from_server
 from flower_robust.protocol.dealing import Share, Shares, route, test_answers
@@ -31,14 +31,15 @@ def answer_challenge(
     identity: Identity,
     y: Residues,
     message: Field,
-    kept: Kept | None = None,
+    own: Residues | None = None,
 ) -> tuple[AwaitingUnmask, bytes]:
     """The client's shares of all distances and norms, blinded, and its answers to the dealers' tests.
 
         ⟨D_ik⟩ = Σ_l ‖⟨u_il⟩ − ⟨u_kl⟩‖² + ⟨0_ik⟩ + ⟨0_ki⟩ + pad_i + pad_k,    ⟨u_i⟩ = P·y_i − P(a·⟨s_i⟩)
 
     The reply also discloses the keys under which others padded what concerns this client, if they were shown the same.
-    `y` is what `submit` returned, `kept` what is left of the round before. Raises FaultyServer, and nothing is answered
+    `y` is what `submit` returned, `own` the y of the round that is announced (`audited_upload`), if it
+    is not lost. Raises FaultyServer, and nothing is answered
     if the server shows a commitment that does not verify, another sketch of this client's y, an envelope that its
     dealer did not sign, too few clients, or a result of the round before that fails the audit.
     """
@@ -48,7 +49,7 @@ def answer_challenge(
     challenge = check_challenge(dealt, roster, shown, digest)
     P = sketch_map(challenge, sizes.B)
     check_own_sketch(dealt, P, y, shown.accepted, shown.sketches, STEP)
-    check_audit(dealt, dealt.announcement, shown, challenge, kept)
+    check_audit(dealt, shown, challenge, own)
     A = public_sums_at(challenge, PublicElements(terms_of(dealt.plan).seed_a, sizes.B))
     shares, unreadable = _open_all(state, sizes, shown)
     nxt = AwaitingUnmask(dealt, shown.accepted, shares.held(sizes), unreadable, challenge, digest, shown.signature)

@@ -8,7 +8,7 @@ A state that has answered is replaced by the next one; whoever keeps states must
 from dataclasses import dataclass
 
 from flower_robust.commitments.keys import KeyAnnouncement, RunKey
-from flower_robust.commitments.masked import NormOpening
+from flower_robust.commitments.masked import MaskedNormCommitment, NormOpening
 from flower_robust.masking.ring import Residues
 from flower_robust.protocol.plan import RoundPlan
 from flower_robust.types import Digest, RosterName
@@ -30,7 +30,7 @@ class Dealt:
 
     `entropy` (32 bytes) is what all its secrets were derived from; it reproduces the envelopes' secrets e, and nothing
     else is ever derived from it again. `commitment` is the encoded commitment; `announcement` what the
-    server said of the round before.
+    server said of the round before; `past` the earlier rounds that may still be announced, oldest first.
     """
 
     plan: RoundPlan
@@ -41,11 +41,17 @@ class Dealt:
     opening: NormOpening
     commitment: bytes
     announcement: bytes = b""
+    past: "tuple[Ended, ...]" = ()
 
     @property
     def name(self) -> RosterName:
         """The client's own name."""
         return self.plan.cohort[self.position]
+
+    @property
+    def upload(self) -> Digest:
+        """The digest of its y."""
+        return MaskedNormCommitment.decode(self.commitment, len(self.plan.cohort), self.name).upload_digest
 
     def __repr__(self) -> str:
         return f"Dealt({self.name!r}, round {self.plan.round}, secrets=<redacted>)"
@@ -110,30 +116,52 @@ class AwaitingRecheck(_Redacted):
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """What a client remembers of a round: enough to audit the announced result, and no secret.
+class Ended:
+    """What a client remembers of a round whose challenge it answered: enough to audit its result, and no secret.
 
-    `decision` is what it unmasked (the server's signature beside it), None if it never came that far; `shown` is the
-    challenge that it was then left with, None if it unmasked (the decision binds the challenge) or saw none.
+    `upload`: the digest of its y, None if it only read of the round; `decision` is what it unmasked (the server's
+    signature beside it), None if it never came that far; `shown` is the challenge that it was then left with, None if
+    it unmasked (the decision binds the challenge).
     """
 
     plan: RoundPlan
     position: int
-    decision: Digest | None
-    decision_signature: bytes
+    upload: Digest | None = None
+    decision: Digest | None = None
+    decision_signature: bytes = b""
     shown: Digest | None = None
     shown_signature: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Finished:
+    """Between rounds. `past`: the rounds that may still be announced, oldest first."""
+
+    past: tuple[Ended, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Finished({len(self.past)} rounds to audit, secrets=<none>)"
 
 
 State = AwaitingChallenge | AwaitingUnmask | AwaitingRecheck | Finished
 
 
 def finish(state: State) -> Finished:
-    """Forget everything secret: what the keeper of states does when the round is over."""
-    if isinstance(state, Finished):
-        return state
-    if isinstance(state, AwaitingRecheck):
-        return Finished(state.dealt.plan, state.dealt.position, state.decision, state.decision_signature)
-    if isinstance(state, AwaitingUnmask):
-        return Finished(state.dealt.plan, state.dealt.position, None, b"", state.shown, state.shown_signature)
-    return Finished(state.dealt.plan, state.dealt.position, None, b"")
+    """Forget everything secret: what the keeper of states does when the round is over.
+
+    Without an answer to the challenge a client is in no sum, and the round leaves nothing to remember.
+    """
+    match state:
+        case Finished():
+            return state
+        case AwaitingChallenge():
+            return Finished(state.dealt.past)
+        case AwaitingUnmask():
+            left = _ended(state.dealt, shown=state.shown, shown_signature=state.shown_signature)
+        case AwaitingRecheck():
+            left = _ended(state.dealt, decision=state.decision, decision_signature=state.decision_signature)
+    return Finished((*state.dealt.past, left))
+
+
+def _ended(dealt: Dealt, **signed: Digest | bytes) -> Ended:
+    return Ended(dealt.plan, dealt.position, dealt.upload, **signed)  # type: ignore[arg-type]

@@ -13,8 +13,8 @@ from flower_robust.masking.fixed_point import encode
 from flower_robust.masking.masks import mask
 from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import Residues
-from flower_robust.protocol.audit import Kept, check_announcement
-from flower_robust.protocol.client_states import AwaitingChallenge, Dealt
+from flower_robust.protocol.announcement import look_back, read_announcement
+from flower_robust.protocol.client_states import AwaitingChallenge, Dealt, Finished
 from flower_robust.protocol.codec import Field, from_server, octets
 from flower_robust.protocol.dealing import Dealing, envelope_secret, own_secret, route
 from flower_robust.protocol.demands import ANYTHING, Demands
@@ -38,7 +38,7 @@ def submit(
     run_key: RunKey,
     update: npt.NDArray[np.float32],
     entropy: bytes,
-    kept: Kept | None = None,
+    before: Finished | None = None,
     demands: Demands = ANYTHING,
 ) -> tuple[AwaitingChallenge, bytes, Residues]:
     """Clip, round, mask, share, seal and sign one update.
@@ -46,22 +46,25 @@ def submit(
         y = x + a·s + e,    x = rint(D ∘ clip(update, C)·2^22/C)
 
     `update` float32 [d], new − old, in the model's unit; `entropy`: 32 bytes of the operating system's CSPRNG, used for
-    this submission only; `kept`: what is left of the round before; `demands`: what this client insists on. Returns the
-    next state, the message (8 bytes per parameter + n·33 kB) and y uint32 [2, B, N], which the client needs again for
-    the challenge and for next round's audit. Raises FaultyServer if the offer does not fit the roster, could isolate
-    this client or is less than it demands, NonFiniteRows if the update holds NaN or Inf, ConfigurationError if it has
-    another length than the plan says.
+    this submission only; `before`: what is left of the rounds before, None for a client without memory of this run;
+    `demands`: what this client insists on. Returns the next state, the message (8 bytes per parameter + n·33 kB) and y
+    uint32 [2, B, N], which the client needs again for the challenge and for the audit of this round. Raises
+    FaultyServer if the offer does not fit the roster, could isolate this client, is less than it demands or announces
+    what cannot be, NonFiniteRows if the update holds NaN or Inf, ConfigurationError if it has another length than the
+    plan says.
     """
     plan, terms = offer.plan, terms_of(offer.plan)
     check_offer(offer, roster, identity, run_key, demands)
-    check_announcement(plan, offer.announcement, kept)
+    found = read_announcement(plan, roster, offer.announcement)
+    past = look_back(found, identity.name, before)
     if update.shape != (terms.d,):
         raise ConfigurationError("update", f"shape {update.shape}", f"[{terms.d}], as planned")
     y, opening = _masked(plan, update, entropy)
     position = plan.cohort.index(identity.name)
     dealing = Dealing.draw(entropy, Sizes.of(plan))
     commitment, message = _signed(offer, identity, position, entropy, opening, y, dealing)
-    dealt = Dealt(plan, offer.keys, run_key, position, entropy, opening, commitment.encode(), offer.announcement)
+    own = (run_key, position, entropy, opening, commitment.encode())
+    dealt = Dealt(plan, offer.keys, *own, offer.announcement, past)
     return AwaitingChallenge(dealt, dealing.share(position).encode()), message, y
 
 

@@ -1,6 +1,6 @@
 """Step 5 at a client: one decision per round, and only one that singles nobody out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -63,7 +63,7 @@ def unmask(state: AwaitingUnmask, roster: Roster, identity: Identity, message: F
     return nxt, reply.encode()
 
 
-def check_weights(terms: MaskingTerms, accepted: tuple[int, ...], weights: Weights) -> None:
+def check_weights(terms: MaskingTerms, accepted: Sequence[int], weights: Weights, step: str = STEP) -> None:
     """FaultyServer unless every opened sum hides each of its clients among at least `min_accepted`.
 
     |{i : w_i·cap >= max w}| >= min_accepted       for every group; groups are disjoint; w_i ∈ {0, 1, 2, 3}·85
@@ -73,14 +73,14 @@ def check_weights(terms: MaskingTerms, accepted: tuple[int, ...], weights: Weigh
     outside = np.ones(weights.shape[1], bool)
     outside[list(accepted)] = False
     if weights[:, outside].any() or ((weights > 0).sum(axis=0) > 1).any():
-        raise FaultyServer(STEP, "weights of clients that were not accepted, or groups that overlap", "disjoint groups")
+        raise FaultyServer(step, "weights of clients that were not accepted, or groups that overlap", "disjoint groups")
     for row in weights:
         carrying = carriers(row, terms.weight_cap)
         if carrying < terms.min_accepted:
             found = f"weights that rest on {carrying} clients"
-            raise FaultyServer(STEP, found, f"at least {terms.min_accepted} within a factor {terms.weight_cap}")
+            raise FaultyServer(step, found, f"at least {terms.min_accepted} within a factor {terms.weight_cap}")
     if (weights % PARAMETERS.weight_unit).any():
-        raise FaultyServer(STEP, "weights that tell one client from the others", "0, 1, 2 or 3 units of weight")
+        raise FaultyServer(step, "weights that tell one client from the others", "0, 1, 2 or 3 units of weight")
 
 
 def carriers(row: Weights, weight_cap: int) -> int:

@@ -15,7 +15,7 @@ from flower_robust.commitments import Identity, Roster
 from flower_robust.commitments.keys import KeyAnnouncement
 from flower_robust.errors import ClientFault, NoReply, RobustError, RoundAborted, SumOutOfRange
 from flower_robust.protocol import disputes, recheck, server_challenge, server_inspect, server_open
-from flower_robust.protocol.audit import announce
+from flower_robust.protocol.announcement import announce
 from flower_robust.protocol.client import MaskedClient
 from flower_robust.protocol.codec import Field
 from flower_robust.protocol.decide import Decision

@@ -7,7 +7,8 @@ from flower_robust.commitments.envelope import envelope_digest
 from flower_robust.commitments.transcript import challenge_seed, sign_shown
 from flower_robust.errors import DigestMismatch, NotEnoughShares, ReplayedCommitment, StaleCommitment
 from flower_robust.masking.sketch import sketch_map, sketches
-from flower_robust.protocol.audit import audit_shown, auditor, sum_octets
+from flower_robust.protocol.announcement import sum_octets
+from flower_robust.protocol.audit import audit_shown, auditor
 from flower_robust.protocol.codec import Field, check_size, from_client
 from flower_robust.protocol.dealing import route
 from flower_robust.protocol.replies import Submission, upload_digest

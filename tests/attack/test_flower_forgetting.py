@@ -22,8 +22,10 @@ def test_a_refused_phase_erases_the_secrets_and_keeps_how_the_round_ended(phase,
     reply = answer(phase, site, Message(content, 1, "train"), context)
     assert REFUSED in envelope_of(reply)
     left = Memory.pop(context)
-    assert left is not None and isinstance(left.state, Finished) and left.state.plan.digest == recorded.plan.digest
+    assert left is not None and isinstance(left.state, Finished)
+    (ended,) = left.state.past
+    assert ended.plan.digest == recorded.plan.digest and ended.upload == recorded.submitted.dealt.upload
     if stage == "unmasked":
-        assert left.state.decision == recorded.unmasked.decision and left.state.decision_signature
+        assert ended.decision == recorded.unmasked.decision and ended.decision_signature
     else:
-        assert left.state.shown == recorded.answered.shown and left.state.shown_signature
+        assert ended.shown == recorded.answered.shown and ended.shown_signature

@@ -12,7 +12,8 @@ from flower_robust.errors import (
     FaultyServer,
 )
 from flower_robust.protocol import server_challenge
-from flower_robust.protocol.audit import announce, announcement_digest, auditor
+from flower_robust.protocol.announcement import announce, announcement_digest
+from flower_robust.protocol.audit import auditor
 from flower_robust.protocol.shown import Offer
 from flower_robust.protocol.sizes import terms_of
 from tests.protocol_liars import plus
@@ -49,7 +50,7 @@ def test_a_wrong_announced_result_is_caught_by_the_audit(cheat):
 def test_an_honest_result_passes_the_audit_and_a_lost_y_only_skips_it():
     world = World(n=N, t=1)
     opened = world.run(Mean()).opened
-    world.clients["h3"]._y = None
+    world.clients["h3"]._uploads.clear()
     outcome = world.run(Mean(), previous=opened, round=2)
     assert not outcome.faults and not outcome.alarms
 
