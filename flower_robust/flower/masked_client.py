@@ -14,9 +14,10 @@ from typing import TypeVar
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.common import log
 
-from flower_robust.commitments import update_digest
 from flower_robust.commitments.keys import RunKey
 from flower_robust.errors import ConfigurationError, EquivocatingServer, FaultyServer, RobustError
+from flower_robust.flower.answered import answer_once
+from flower_robust.flower.asked import check_asked, run_config_digest
 from flower_robust.flower.envelope import (
     AUDIT,
     CHALLENGE,
@@ -27,6 +28,7 @@ from flower_robust.flower.envelope import (
     PAYLOAD,
     RECHECK,
     REFUSED,
+    RUN_CONFIG,
     TRAIN,
     UNMASK,
     envelope_of,
@@ -35,7 +37,6 @@ from flower_robust.flower.envelope import (
 from flower_robust.flower.kept_evidence import keep_evidence
 from flower_robust.flower.kept_uploads import KeptUploads
 from flower_robust.flower.masked_row import Row
-from flower_robust.flower.records import NamedArrays
 from flower_robust.flower.site import Site
 from flower_robust.masking.ring import Residues
 from flower_robust.protocol.audit import audit_report, audited_upload
@@ -77,6 +78,15 @@ class Memory:
         run_key = recall_key(fields["run-key"])
         return cls(run_key, recall(fields["state"], run_key) if "state" in fields else None)
 
+    @classmethod
+    def take(cls, site: Site, context: Context) -> "Memory | None":
+        """`pop`, but None if it is of another run or roster: Flower hands a state on to the next run of a series."""
+        expected, memory = (context.run_id, site.roster.digest), cls.pop(context)
+        if memory is None:
+            return None
+        announced = memory.run_key.announcement
+        return memory if (announced.run_id, announced.roster_digest) == expected else None
+
     def put(self, context: Context) -> None:
         """Write the memory into the context."""
         state = {} if self.state is None else {"state": remember(self.state)}
@@ -85,26 +95,32 @@ class Memory:
 
 def announce_key(site: Site, context: Context) -> bytes:
     """Key set-up, once per run: the signed run key, the same whenever it is asked for."""
-    memory = Memory.pop(context)
+    memory = Memory.take(site, context)
     if memory is None:
         memory = Memory(RunKey.create(site.identity, context.run_id, site.roster.digest, os.urandom(32)))
     memory.put(context)
     return memory.run_key.announcement.encode()
 
 
-def ready(site: Site, context: Context, offer: Offer, model: NamedArrays) -> RecordDict | None:
+def keyed(site: Site, context: Context) -> dict[str, bytes]:
+    """What goes with a claim in a masked run: the signed run key, and which configuration of the run the app sees."""
+    return {KEY: announce_key(site, context), RUN_CONFIG: run_config_digest(context.run_config)}
+
+
+def ready(site: Site, context: Context, offer: Offer, message: Message) -> RecordDict | None:
     """Before training: None, or a refusal.
 
-    A client that lost its run key gives a new one with it. Who got another model than the plan says does not train on
-    it: a server that sends each client its own model can make all updates but one vanish (Pasquini et al. 2022).
+    A client that lost its run key gives a new one with it. Who is asked anything else than the plan says does not train
+    for it: a server that sends each client its own model, configuration or layout of the row can make all updates but
+    one vanish from the sum (Pasquini et al. 2022).
     """
     try:
         site.demands.check(terms_of(offer.plan))
-        if update_digest(model) != offer.plan.model_digest:
-            raise FaultyServer("offer", "another model than the plan's", "the same model for everybody")
-        if ENVELOPE not in context.state.config_records:
+        check_asked(message, context, offer.plan)
+        if (memory := Memory.take(site, context)) is None:
             found = "no run key: this client was restarted since it announced one"
             raise ConfigurationError("Context.state", found, "the run key; a new one goes with this answer")
+        memory.put(context)
     except RobustError as refusal:
         return _refused(TRAIN, site, refusal, {KEY: announce_key(site, context)})
     return None
@@ -112,7 +128,7 @@ def ready(site: Site, context: Context, offer: Offer, model: NamedArrays) -> Rec
 
 def submission(site: Site, context: Context, offer: Offer, row: Row) -> RecordDict:
     """Step 1: the masked, shared, signed row; y goes to the site's folder. The last round's secrets are erased."""
-    memory = Memory.pop(context)
+    memory = Memory.take(site, context)
     assert memory is not None
     before = None if memory.state is None else finish(memory.state)
     uploads = KeptUploads(site.folder, site.identity.name)
@@ -122,6 +138,7 @@ def submission(site: Site, context: Context, offer: Offer, row: Row) -> RecordDi
         )
         _forget(uploads, memory.state, state)
         uploads.save(y, state.dealt.upload)
+        answer_once(site, offer.plan.digest, TRAIN, message)
     except RobustError as refusal:
         Memory(memory.run_key, before).put(context)
         return _refused(TRAIN, site, refusal)
@@ -132,11 +149,13 @@ def submission(site: Site, context: Context, offer: Offer, row: Row) -> RecordDi
 def answer(phase: str, site: Site, message: Message, context: Context) -> RecordDict:
     """The reply of one later phase; a refusal where the server broke the protocol."""
     payload = field(envelope_of(message.content), PAYLOAD, bytes)
-    memory = Memory.pop(context)
+    memory = Memory.take(site, context)
     try:
         if memory is None or memory.state is None:
             raise FaultyServer(phase, "a request out of turn", "a submission of this client before it")
         after, fields = PHASES[phase](site, memory, payload)
+        if phase in ONCE and not isinstance(memory.state, Finished):
+            answer_once(site, memory.state.dealt.plan.digest, phase, fields[PAYLOAD])
     except RobustError as refusal:
         if memory is not None and memory.state is not None:
             ended = finish(memory.state)
@@ -212,6 +231,9 @@ PHASES: dict[str, Callable[[Site, Memory, bytes], Answered]] = {
     RECHECK: _recheck,
 }
 """The later phases of a masked round, DESIGN section 4, steps 3 and 5."""
+
+ONCE = (CHALLENGE, ECHO, UNMASK, RECHECK)
+"""Phases with one answer per plan. Disputes may come twice: they open what a receiver lied about, for one challenge."""
 
 
 def _expected(memory: Memory, phase: type[Phase], step: str) -> Phase:
