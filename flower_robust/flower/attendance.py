@@ -1,6 +1,8 @@
 """Who is there: bounded waiting for nodes that proved a name, and the grid that a wrapped strategy samples from."""
 
 import time
+from collections import Counter
+from collections.abc import Iterable
 
 from flwr.serverapp import Grid
 
@@ -28,6 +30,10 @@ class Attendance:
     def keys(self) -> dict[RosterName, KeyAnnouncement]:
         """The run keys of the current run, for masked rounds; whoever hears of a newer one puts it here."""
         return self._enrolment.keys
+
+    def run_config(self, cohort: Iterable[RosterName]) -> bytes:
+        """The digest of the run's configuration, as most of the cohort got it; who got another one will refuse."""
+        return Counter(self._enrolment.run_configs[name] for name in cohort).most_common(1)[0][0]
 
     def names(self, grid: Grid) -> dict[int, RosterName]:
         """Node id -> roster name of everybody who is connected and has proven a name."""

@@ -1,30 +1,31 @@
 """A round before its plan: what the wrapped strategy wants to send, and to whom."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flwr.app import Message
 from flwr.serverapp import Grid
 
 from flower_robust.aggregation import Rule
-from flower_robust.commitments import Roster, update_digest
+from flower_robust.commitments import Roster
 from flower_robust.flower.records import Layout, NamedArrays
 from flower_robust.protocol.plan import RoundPlan
 from flower_robust.protocol.terms import MaskingTerms
-from flower_robust.types import RosterName
+from flower_robust.types import Digest, RosterName
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """`model` and its `layout`; `nodes`: which node speaks for each member of the cohort; `sample`: one of the
-    strategy's messages; `count_key`: which of the clients' metrics counts rows."""
+    """`model`, its `layout`, and under which key it lies in the strategy's `messages`; `nodes`: which node speaks for
+    each member of the cohort; `count_key`: which of the clients' metrics counts rows."""
 
     round: int
     model: NamedArrays
     layout: Layout
     grid: Grid
     nodes: Mapping[RosterName, int]
-    sample: Message
+    messages: Sequence[Message]
+    arrays_key: str
     count_key: str
 
     @property
@@ -38,9 +39,15 @@ class Draft:
         return list(self.nodes)
 
     def plan(
-        self, roster: Roster, rule: Rule, norm_bound: float, quorum: int, masking: MaskingTerms | None = None
+        self,
+        roster: Roster,
+        rule: Rule,
+        norm_bound: float,
+        quorum: int,
+        asked: Digest,
+        masking: MaskingTerms | None = None,
     ) -> RoundPlan:
-        """The plan, if it can work; see `RoundPlan.create`."""
+        """The plan, if it can work; see `RoundPlan.create`. `asked`: of what is trained on."""
         return RoundPlan.create(
             run_id=self.run_id,
             round=self.round,
@@ -48,7 +55,7 @@ class Draft:
             cohort=self.cohort,
             rule=rule,
             norm_bound=norm_bound,
-            model_digest=update_digest(self.model),
+            model_digest=asked,
             quorum=quorum,
             masking=masking,
         )

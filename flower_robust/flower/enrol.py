@@ -27,7 +27,7 @@ from flower_robust.errors import (
     NoReply,
     UnknownClient,
 )
-from flower_robust.flower.envelope import ENROL, ENVELOPE, KEY, SPOKEN, envelope_of, field
+from flower_robust.flower.envelope import ENROL, ENVELOPE, KEY, RUN_CONFIG, SPOKEN, envelope_of, field
 from flower_robust.flower.exchange import content_of
 from flower_robust.flower.grid import collect, pause, push
 from flower_robust.flower.records import UnreadableError
@@ -47,8 +47,10 @@ def question(nonce: bytes, roster_digest: bytes, keyed: bool = False) -> RecordD
     return RecordDict({ENVELOPE: asked})
 
 
-def claim(identity: Identity, asked: ConfigRecord, run_id: int, node_id: int, key: bytes | None = None) -> RecordDict:
-    """What the client answers; `key`: its announced run key, if it was asked for one.
+def claim(
+    identity: Identity, asked: ConfigRecord, run_id: int, node_id: int, keyed: Mapping[str, bytes] | None = None
+) -> RecordDict:
+    """What the client answers; `keyed`: its run key and the digest of its run's configuration, if asked for them.
 
     Raises ConfigurationError where the server speaks another version: nothing that either signs would verify.
     """
@@ -57,8 +59,7 @@ def claim(identity: Identity, asked: ConfigRecord, run_id: int, node_id: int, ke
     nonce, roster_digest = field(asked, "nonce", bytes), field(asked, "roster", bytes)
     signature = sign_statement(identity, KIND, u64(run_id), u64(node_id), nonce, roster_digest)
     claimed = ConfigRecord({"phase": ENROL, "spoken": SPOKEN, "name": identity.name, "signature": bytes(signature)})
-    if key is not None:
-        claimed[KEY] = key
+    claimed.update(keyed or {})
     return RecordDict({ENVELOPE: claimed})
 
 
@@ -95,13 +96,15 @@ def verified_key(roster: Roster, record: ConfigRecord, run_id: int, name: Roster
 class Enrolment:
     """Node id -> roster name, for one run. Nodes are asked when they are first seen; answers may come rounds later.
 
-    With `keyed`, nobody is admitted without a run key; `keys` are the last ones that the names announced. `faults`
-    collects what unproven nodes did since it was last taken; they blame nodes, not names, and cost no trust.
+    With `keyed`, nobody is admitted without a run key; `keys` are the last ones that the names announced, `run_configs`
+    the digests of the configuration with which each says that it was started. `faults` collects what unproven nodes did
+    since it was last taken; they blame nodes, not names, and cost no trust.
     """
 
     def __init__(self, roster: Roster, ttl: float, keyed: bool = False) -> None:
         self.roster, self.ttl, self.keyed = roster, ttl, keyed
         self.keys: dict[RosterName, KeyAnnouncement] = {}
+        self.run_configs: dict[RosterName, bytes] = {}
         self.names: dict[int, RosterName] = {}
         self.faults: list[ClientFault] = []
         self._asked: dict[int, tuple[Message, bytes]] = {}
@@ -152,11 +155,18 @@ class Enrolment:
                 content = content_of(reply, f"node {node_id}", KIND)
                 name = verify_claim(self.roster, content, grid.run.run_id, node_id, nonce)
                 if self.keyed:
-                    self.keys[name] = verified_key(self.roster, envelope_of(content), grid.run.run_id, name)
+                    self._note(name, envelope_of(content), grid.run.run_id)
                 self._admit(node_id, name)
             except ClientFault as fault:
                 (self._failed if isinstance(fault, ClientError | NoReply) else self._refused).add(node_id)
                 self._report(fault)
+
+    def _note(self, name: RosterName, record: ConfigRecord, run_id: int) -> None:
+        try:
+            self.run_configs[name] = field(record, RUN_CONFIG, bytes)
+        except UnreadableError as error:
+            raise MalformedReply(name, KIND, error.found, error.required) from None
+        self.keys[name] = verified_key(self.roster, record, run_id, name)
 
     def _admit(self, node_id: int, name: RosterName) -> None:
         # Both nodes hold the key: a participant that came back under another node id, or one that runs twice.

@@ -20,8 +20,8 @@ CHALLENGE, DISPUTE, ECHO, UNMASK, RECHECK = "challenge", "dispute", "echo", "unm
 
 LATER = (CHALLENGE, DISPUTE, ECHO, UNMASK, RECHECK)
 
-PAYLOAD, REFUSED, KEY, AUDIT = "payload", "refused", "key", "audit"
-"""Fields: a message of the masked protocol; why there is none; a run key; what became of the audit."""
+PAYLOAD, REFUSED, KEY, AUDIT, RUN_CONFIG = "payload", "refused", "key", "audit", "run-config"
+"""Fields: a message of the masked protocol; why there is none; a run key; what became of the audit; a digest."""
 
 SPOKEN = f"{VERSION}.{codec.VERSION}"
 """Versions of signed statements and of masked messages: sides that differ in either do not understand each other."""

@@ -16,10 +16,11 @@ from flower_robust.aggregation import Rule
 from flower_robust.commitments.keys import KeyAnnouncement
 from flower_robust.commitments.transcript import keys_digest
 from flower_robust.errors import ClientFault
+from flower_robust.flower.asked import asked_alike
 from flower_robust.flower.attendance import Attendance
 from flower_robust.flower.draft import Draft
 from flower_robust.flower.enrol import verified_key
-from flower_robust.flower.envelope import ENVELOPE, KEY, PAYLOAD, TRAIN
+from flower_robust.flower.envelope import ENVELOPE, KEY, PAYLOAD, RUN_CONFIG, TRAIN
 from flower_robust.flower.floor import GridFloor
 from flower_robust.flower.grid import Reply
 from flower_robust.flower.masked_row import MaskedRow
@@ -51,13 +52,14 @@ class MaskedRound:
         self,
         plan: RoundPlan,
         floor: GridFloor,
-        model: NamedArrays,
+        draft: Draft,
         masked: MaskedRow,
-        count_key: str,
+        announced: ConfigRecord,
         keys: dict[RosterName, KeyAnnouncement],
         previous: Opened | None,
     ) -> None:
-        self.plan, self.floor, self.model, self.masked, self.count_key = plan, floor, model, masked, count_key
+        self.plan, self.floor, self.masked, self._announced = plan, floor, masked, announced
+        self.model, self.count_key = draft.model, draft.count_key
         self.layout, self._keys, self._previous = masked.layout, keys, previous
         self._submissions: dict[int, Submission] = {}
         self._metrics: dict[RosterName, MetricRecord] = {}
@@ -68,20 +70,10 @@ class MaskedRound:
         """Who was blamed so far and why, in the cohort's order."""
         return in_order(self.plan, self.floor.faults)
 
-    def envelope(self, arrays_key: str) -> ConfigRecord:
+    def envelope(self) -> ConfigRecord:
         """What every member of the cohort gets beside the strategy's own message."""
         offer = Offer(self.plan, self.floor.round.keys, announce(self._previous) if self._previous else b"")
-        return ConfigRecord(
-            {
-                "phase": TRAIN,
-                PAYLOAD: offer.encode(),
-                "arrays": arrays_key,
-                "buffers": sorted(self.layout.buffers),
-                "metrics": list(self.masked.metrics),
-                "bounds": [float(bound) for bound in self.masked.metrics.values()],
-                "buffer-bound": float(self.masked.buffer_bound),
-            }
-        )
+        return ConfigRecord({**self._announced, PAYLOAD: offer.encode()})
 
     def receive(self, name: RosterName, reply: Reply | None) -> None:
         """Accept the submission of `name`, or note the fault that it is; None is silence."""
@@ -188,16 +180,32 @@ class MaskedRounds:
         terms = masking.terms(
             self.attendance.expected, len(keys), masked.d, self.norm_bound, keys_digest(keys), announced
         )
-        plan = draft.plan(self.attendance.roster, self.rule, self.norm_bound, self.quorum, terms)
+        layout = announced_layout(masked, draft.arrays_key, self.attendance.run_config(draft.cohort))
+        asked = asked_alike(draft.messages, layout)
+        plan = draft.plan(self.attendance.roster, self.rule, self.norm_bound, self.quorum, asked, terms)
         server_round = ServerRound(plan, self.attendance.roster, keys, masking.server)
-        floor = GridFloor(server_round, draft.grid, draft.nodes, draft.sample, masking.step_timeout)
-        book = self.attendance.keys
-        self._last = MaskedRound(plan, floor, draft.model, masked, draft.count_key, book, previous)
+        floor = GridFloor(server_round, draft.grid, draft.nodes, draft.messages[0], masking.step_timeout)
+        self._last = MaskedRound(plan, floor, draft, masked, layout, self.attendance.keys, previous)
         return self._last
 
     def _previous(self, run_id: int) -> Opened | None:
         last, self._last = self._last, None
         return last.opened if last is not None and last.plan.run_id == run_id else None
+
+
+def announced_layout(masked: MaskedRow, arrays_key: str, run_config: bytes) -> ConfigRecord:
+    """The envelope without its offer: where the model is, how it lies in a row, and which run it belongs to."""
+    return ConfigRecord(
+        {
+            "phase": TRAIN,
+            "arrays": arrays_key,
+            "buffers": sorted(masked.layout.buffers),
+            "metrics": list(masked.metrics),
+            "bounds": [float(bound) for bound in masked.metrics.values()],
+            "buffer-bound": float(masked.buffer_bound),
+            RUN_CONFIG: run_config,
+        }
+    )
 
 
 def in_order(plan: RoundPlan, faults: Sequence[ClientFault]) -> list[ClientFault]:

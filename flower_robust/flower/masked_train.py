@@ -30,9 +30,9 @@ def masked_train(message: Message, context: Context, call_next: ClientAppCallabl
     """
     envelope = envelope_of(message.content)
     offer = from_server(lambda: Offer.decode(field(envelope, PAYLOAD, bytes)), "offer")
-    old = read_arrays(dict(message.content.array_records[field(envelope, "arrays", str)]))
-    if (refusal := ready(site, context, offer, old)) is not None:
+    if (refusal := ready(site, context, offer, message)) is not None:
         return Message(refusal, reply_to=message)
+    old = read_arrays(dict(message.content.array_records[field(envelope, "arrays", str)]))
     message.content = RecordDict({name: record for name, record in message.content.items() if name != ENVELOPE})
     reply = call_next(message, context)
     if reply.has_error():

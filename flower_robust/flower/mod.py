@@ -11,7 +11,7 @@ from flower_robust.flower.envelope import ENROL, ENVELOPE, KEY, LATER, PAYLOAD, 
 from flower_robust.flower.failures import guarded
 from flower_robust.flower.momentum import check_momentum, smoothed
 from flower_robust.flower.plain_train import plain_train
-from flower_robust.flower.site import IdentitySource, RosterSource, Site, demands_of, refuse_unmasked
+from flower_robust.flower.site import PRIVATE_SUMS, IdentitySource, RosterSource, Site, demands_of, refuse_unmasked
 from flower_robust.protocol.demands import ANYTHING, Demands
 
 
@@ -35,7 +35,7 @@ def robust_mod(
     honest clients from malicious ones (docs/robustness.md). `audit_folder`: where masked updates lie until the next
     round's audit of the server, and evidence against it. `node_config` may set "threshold", "min-accepted", "strict",
     "server-key" and "audit-folder". Messages without the protocol's record pass through untouched, but a site with
-    demands trains for none of them.
+    demands trains for none of them, and nobody's part of private sums leaves without a mask.
 
     Raises ConfigurationError where identity or roster do not fit, FaultyServer on a plan that does not ask this client,
     and NonFiniteUpdate, MalformedReply or ConfigurationError where the app returned something that cannot be sent; the
@@ -50,8 +50,8 @@ def robust_mod(
 
     def answered(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         if not message.has_content() or ENVELOPE not in message.content.config_records:
-            if message.metadata.message_type.startswith(MessageType.TRAIN):
-                refuse_unmasked(demands_of(context, demands))
+            if message.metadata.message_type.startswith((MessageType.TRAIN, PRIVATE_SUMS)):
+                refuse_unmasked(message, demands_of(context, demands))
             return call_next(message, context)
         site = Site.resolve(context, identity, roster, demands, audit_folder)
         envelope = envelope_of(message.content)
@@ -63,7 +63,7 @@ def robust_mod(
                 call_next, momentum, field(envelope, "arrays", str), field(envelope, "buffers", list[str])
             )
         if phase == TRAIN and PAYLOAD not in envelope:
-            refuse_unmasked(site.demands)
+            refuse_unmasked(message, site.demands)
             return plain_train(message, context, call_next, site.identity)
         if phase in (TRAIN, *LATER):
             return _masked(phase, message, context, call_next, site)
@@ -75,12 +75,12 @@ def robust_mod(
 def _enrolled(message: Message, context: Context, site: Site) -> Message:
     asked = envelope_of(message.content)
     site.check_roster(field(asked, "roster", bytes))
-    key = None
+    claimed = None
     if KEY in asked:
-        from flower_robust.flower.masked_client import announce_key
+        from flower_robust.flower.masked_client import keyed
 
-        key = announce_key(site, context)
-    return Message(claim(site.identity, asked, context.run_id, context.node_id, key), reply_to=message)
+        claimed = keyed(site, context)
+    return Message(claim(site.identity, asked, context.run_id, context.node_id, claimed), reply_to=message)
 
 
 def _masked(phase: str, message: Message, context: Context, call_next: ClientAppCallable, site: Site) -> Message:

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flower_robust.aggregation import Rule
-from flower_robust.commitments import Roster, update_norm
+from flower_robust.commitments import Roster, update_digest, update_norm
 from flower_robust.errors import ClientFault, MalformedReply, NonFiniteUpdate, OversizedReply
 from flower_robust.flower.draft import Draft
 from flower_robust.flower.envelope import TRAIN, envelope_of, field
 from flower_robust.flower.exchange import content_bytes, content_of
 from flower_robust.flower.grid import Reply
 from flower_robust.flower.metrics import agreed, read_metrics, weighted
-from flower_robust.flower.records import Layout, NamedArrays, UnreadableError, read_arrays
+from flower_robust.flower.records import NamedArrays, UnreadableError, read_arrays
 from flower_robust.protocol.plain import check_layout, verify_update
 from flower_robust.protocol.plan import RoundPlan
 from flower_robust.round import Outcome, conclude
@@ -44,10 +44,9 @@ class PlainRound:
     same replies give the same bits.
     """
 
-    def __init__(
-        self, plan: RoundPlan, roster: Roster, model: NamedArrays, layout: Layout, device: torch.device, count_key: str
-    ) -> None:
-        self.plan, self.roster, self.model, self.layout, self.count_key = plan, roster, model, layout, count_key
+    def __init__(self, plan: RoundPlan, roster: Roster, draft: Draft, device: torch.device) -> None:
+        self.plan, self.roster, self.arrays_key, self.count_key = plan, roster, draft.arrays_key, draft.count_key
+        self.model, self.layout = draft.model, (layout := draft.layout)
         dtype = torch.float64 if layout.row_dtype == np.float64 else torch.float32
         self._rows = torch.empty((len(plan.cohort), layout.d), dtype=dtype, device=device)
         self._row = np.empty(layout.d, layout.row_dtype) if device.type != "cpu" else None
@@ -60,10 +59,12 @@ class PlainRound:
         """Who lost the round and why, in the cohort's order."""
         return [self._faults[name] for name in self.plan.cohort if name in self._faults]
 
-    def envelope(self, arrays_key: str) -> ConfigRecord:
+    def envelope(self) -> ConfigRecord:
         """What every member of the cohort gets beside the strategy's own message."""
         buffers = sorted(self.layout.buffers)
-        return ConfigRecord({"phase": TRAIN, "plan": self.plan.encode(), "arrays": arrays_key, "buffers": buffers})
+        return ConfigRecord(
+            {"phase": TRAIN, "plan": self.plan.encode(), "arrays": self.arrays_key, "buffers": buffers}
+        )
 
     def receive(self, name: RosterName, reply: Reply | None) -> None:
         """Accept the reply of `name`, or note the fault that it is; None is silence."""
@@ -161,8 +162,8 @@ class PlainRounds:
 
     def open(self, draft: Draft) -> PlainRound:
         """The next round."""
-        plan = draft.plan(self.roster, self.rule, self.norm_bound, self.quorum)
-        return PlainRound(plan, self.roster, draft.model, draft.layout, self.device, draft.count_key)
+        plan = draft.plan(self.roster, self.rule, self.norm_bound, self.quorum, update_digest(draft.model))
+        return PlainRound(plan, self.roster, draft, self.device)
 
 
 def median(arrays: list[NDArray[Any]]) -> NDArray[Any]:

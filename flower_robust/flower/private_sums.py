@@ -56,7 +56,8 @@ def private_sums(
 
     `bounds`: by name, the largest absolute value that a client may add, elementwise and above zero; together the
     elements have an error of about n·√K·10⁻⁶ of their bounds, K elements in all. A liar shifts a sum by at most its
-    bound. Every accepted client is in the sums. Raises as a masked round does; nothing is then known.
+    bound. Every accepted client is in the sums. Raises as a masked round does; nothing is then known. The plan binds
+    the names and `bounds` that clients are asked with: who was sent others refuses, and so does who is asked unmasked.
     """
     expected = len(roster) if expected is None else expected
     check_masking(masking, Mean(), None, expected, None, 1.0)
@@ -71,9 +72,9 @@ def private_sums(
     layout, started = Layout.of(zeros, ()), time.monotonic()
     nodes = {name: node_id for node_id, name in names.items()}
     cohort = {name: nodes[name] for name in roster.names if name in nodes}
-    draft = Draft(0, zeros, layout, grid, cohort, messages[0], "num-examples")
+    draft = Draft(0, zeros, layout, grid, cohort, messages, ARRAYS, "num-examples")
     current = MaskedRounds(masking, attendance, Mean(), math.sqrt(layout.d), attendance.quorum).open(draft)
-    exchange = Exchange.open(grid, marked(messages, current.envelope(ARRAYS)), names, timeout)
+    exchange = Exchange.open(grid, marked(messages, current.envelope()), names, timeout)
     for name, _, reply in exchange.replies():
         current.receive(name, reply)
     trust = BetaTrust()

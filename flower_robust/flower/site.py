@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from flwr.app import Context
+from flwr.app import Context, Message, MessageType
 
 from flower_robust.commitments import Identity, Roster
 from flower_robust.errors import ConfigurationError
+from flower_robust.flower.summand import ACTION
 from flower_robust.protocol.demands import Demands
 
 IdentitySource = Identity | Callable[[Context], Identity] | None
@@ -25,6 +26,9 @@ NODE_KEYS = {
     "server-key": "server_key",
 }
 """What a node's configuration may demand, and how `Demands` calls it."""
+
+
+PRIVATE_SUMS = f"{MessageType.QUERY}.{ACTION}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,9 @@ def _key(given: object) -> bytes:
         raise ConfigurationError("server-key", given, "an Ed25519 public key, 64 hex digits") from None
 
 
-def refuse_unmasked(demands: Demands) -> None:
-    """ConfigurationError if this site insists on masked rounds."""
+def refuse_unmasked(message: Message, demands: Demands) -> None:
+    """ConfigurationError if this site insists on masked rounds, or if the app's answer only exists to be masked."""
+    if message.metadata.message_type == PRIVATE_SUMS:
+        raise ConfigurationError("plan", "private sums without masks", "a masked round: nobody's part is shown")
     if demands.masked:
         raise ConfigurationError("plan", "an unmasked round", f"a masked round with {demands}, as this site insists")

@@ -242,9 +242,9 @@ class RobustAggregation(Strategy):
         asked = {names[message.metadata.dst_node_id]: message.metadata.dst_node_id for message in messages}
         nodes = {name: asked[name] for name in self.roster.names if name in asked}
         layout = Layout.of(arrays, self.buffers)
-        draft = Draft(server_round, arrays, layout, grid, nodes, messages[0], self._count_key)
+        draft = Draft(server_round, arrays, layout, grid, nodes, messages, key, self._count_key)
         current = self._rounds.open(draft)
-        exchange = Exchange.open(grid, marked(messages, current.envelope(key)), names, self.reply_timeout)
+        exchange = Exchange.open(grid, marked(messages, current.envelope()), names, self.reply_timeout)
         return Pending(current, key, model, exchange, absent, started)
 
     def _arrays_key(self, content: RecordDict) -> str:

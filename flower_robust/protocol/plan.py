@@ -32,9 +32,10 @@ class RuleBound(Protocol):
 class RoundPlan:
     """One round of one run, frozen; made by `create`, which validates it, and hashed into every message.
 
-    `run_id`, `round`: whole numbers below 2^64; `roster_digest`, `model_digest`: 32 bytes each; `cohort`: the roster
-    names that are asked, in order; `rule`: what a user would type; `f`: its Byzantine bound; `norm_bound` C: longest
-    allowed L2 norm of an update; `quorum`: fewest accepted clients; `nonce`: 16 bytes; `masking`: None when unmasked.
+    `run_id`, `round`: whole numbers below 2^64; `roster_digest`: 32 bytes; `model_digest`: 32 bytes, of all that is
+    trained on (the model, in masked rounds also configuration and layout of the row); `cohort`: the roster names that
+    are asked, in order; `rule`: what a user would type; `f`: its Byzantine bound; `norm_bound` C: longest allowed L2
+    norm of an update; `quorum`: fewest accepted clients; `nonce`: 16 bytes; `masking`: None when unmasked.
     """
 
     run_id: int

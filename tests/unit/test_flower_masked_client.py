@@ -141,7 +141,7 @@ def test_without_its_y_a_client_sits_the_round_out_and_a_lost_old_one_only_skips
         def tamper(message, reply):
             folder = KeptUploads(tmp_path, name).folder
             if phase_of(message) == ("train" if lost[name] == 2 else "unmask"):
-                for path in folder.iterdir():
+                for path in folder.glob("*.y"):
                     path.unlink()
             return reply
 

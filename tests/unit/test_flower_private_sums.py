@@ -4,15 +4,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from flwr.app import Context, RecordDict
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from flower_robust import PeerMasking, robust_mod
 from flower_robust.errors import ConfigurationError, RoundAborted
+from flower_robust.flower.envelope import ENVELOPE
 from flower_robust.flower.private_sums import private_sums
 from flower_robust.flower.summand import summand
 from tests.flower_double import RUN_ID, FakeGrid, federation, record
-from tests.flower_masked import answered, at, flipped, silent
+from tests.flower_masked import answered, at, flipped, phase_of, silent
 
 N, F = 5, 6
 ROWS = [np.random.default_rng(i).normal(3.0, 2.0, (40 + i, F)) * np.logspace(-2, 2, F) for i in range(N)]
@@ -90,3 +91,28 @@ def test_nothing_is_known_if_too_few_answer_and_other_shapes_are_named(tmp_path)
     message = SimpleNamespace(content=RecordDict({"bounds": record(BOUNDS)}))
     with pytest.raises(ConfigurationError, match="as the server asks"):
         summand(message, {"count": np.zeros(2)})
+
+
+def test_who_gets_other_bounds_refuses(tmp_path):
+    grid, roster = grid_of(tmp_path)
+    answer = grid.nodes[1000]
+
+    def widened(message):
+        if phase_of(message) == "train":
+            message.content["bounds"] = record({name: 1e12 * bound for name, bound in BOUNDS.items()})
+        return answer(message)
+
+    grid.nodes[1000] = widened
+    found = summed(grid, roster).report
+    assert "another message than the plan's" in found.refusals["hospital-0"] and len(found.accepted) == N - 1
+
+
+@pytest.mark.parametrize(
+    "envelope", [{}, {ENVELOPE: ConfigRecord({"phase": "train", "plan": b"", "arrays": "arrays"})}]
+)
+def test_nobodys_part_leaves_without_a_mask(envelope, tmp_path):
+    grid, _ = grid_of(tmp_path)
+    asked = Message(RecordDict({"bounds": record(BOUNDS), **envelope}), 1000, "query.private_sums")
+    asked.metadata.__dict__["_message_id"] = "m"
+    reply = grid.nodes[1000](asked)
+    assert reply.has_error() and "found 'private sums without masks', required a masked round" in reply.error.reason
