@@ -62,9 +62,7 @@ class PlainRound:
     def envelope(self) -> ConfigRecord:
         """What every member of the cohort gets beside the strategy's own message."""
         buffers = sorted(self.layout.buffers)
-        return ConfigRecord(
-            {"phase": TRAIN, "plan": self.plan.encode(), "arrays": self.arrays_key, "buffers": buffers}
-        )
+        return ConfigRecord({"phase": TRAIN, "plan": self.plan.encode(), "arrays": self.arrays_key, "buffers": buffers})
 
     def receive(self, name: RosterName, reply: Reply | None) -> None:
         """Accept the reply of `name`, or note the fault that it is; None is silence."""
