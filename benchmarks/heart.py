@@ -71,7 +71,9 @@ def train_robust(settings: Settings) -> Training:
     """The whole unmasked round, trust carried from round to round."""
     federation, trust = settings.federation(), BetaTrust()
     identities = [simulated_identity(settings, name) for name in federation.names]
-    roster = Roster(RosterEntry.of(identity) for identity in identities)
+    roster = Roster(
+        RosterEntry.of(one, len(hospital.train)) for one, hospital in zip(identities, federation.hospitals, strict=True)
+    )
     rule, carried = rule_of(settings.rule, settings.f, settings.hospitals), [trust.init(federation.names)]
 
     def step(news: list[State], old: State, server_round: int) -> State:
@@ -117,19 +119,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_dir", type=Path, help="folder with the four UCI heart files")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rule", default="auto", help="ours: the recipe's rule (auto), 'default', or another")
     args = parser.parse_args()
     reproduced = flamby(args.data_dir, range(42, 42 + args.seeds))
     print(f"FedAvg without attack, accuracy over {args.seeds} seeds (published):")
     print("  " + "  ".join(f"{name} {value:.3f} ({FLAMBY[name]:.3f})" for name, value in reproduced.items()))
     print(f"\nPooled test set, {args.seeds} seeds: AUC (lowest), Switzerland's accuracy, trust at the end")
     for attack, liar in [("none", ""), *((a, h) for a in ("label-flip", "sign-flip", "ipm") for h in list(FLAMBY)[:4])]:
-        _compare(args.data_dir, range(args.seeds), attack, liar)
+        _compare(args.data_dir, range(args.seeds), attack, liar, args.rule)
 
 
-def _compare(data_dir: Path, seeds: Sequence[int], attack: str, liar: str) -> None:
+def _compare(data_dir: Path, seeds: Sequence[int], attack: str, liar: str, rule: str) -> None:
     print(f"{attack} {liar}")
     for title, train in (("fedavg", train_fedavg), ("ours", train_robust)):
-        runs = [train(settings_for(data_dir, attack=attack, malicious=liar or 0, f=1, seed=seed)) for seed in seeds]
+        runs = [
+            train(settings_for(data_dir, attack=attack, malicious=liar or 0, f=1, seed=seed, rule=rule))
+            for seed in seeds
+        ]
         scores = [run.evaluate() for run in runs]
         areas = [score["auc"] or 0.5 for score in scores]
         swiss = statistics.mean(score["hospitals"]["switzerland"]["accuracy"] for score in scores)

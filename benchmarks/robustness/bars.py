@@ -4,17 +4,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from benchmarks.robustness.cells import Setting
-from benchmarks.robustness.presets import FIXED
+from benchmarks.robustness.presets import FIXED, QUIET
 from benchmarks.robustness.results import DEFAULT, Results, framed, honest_count, markdown, separated
 from benchmarks.robustness.simulate import Run
 
 NO_ATTACK = 0.01
 MASKED = 0.01
 SEPARATED = 0.95
-LOUD = 0.02
-"""A threat is loud in a setting where it costs the undefended mean of the same bounded updates more than this."""
 SEVEN = ("sign-flip", "label-flip", "mimic", "alie-1.5", "alie-10", "foe-2", "foe-10")
-NOT_PERSISTENT = ("lone", "on-off")
 WORST = {
     ("digits", "iid", 10, 2): (0.94, FIXED),
     ("digits", "dirichlet-0.5", 10, 2): (0.93, FIXED),
@@ -85,7 +82,7 @@ def regret_verdicts(results: Results) -> Iterator[Verdict]:
             if best := results.best_peer(setting, threat):
                 name, accuracy, seeds = best
                 own = results.mean(setting, DEFAULT, threat, seeds) or 0.0
-                found = f"{accuracy - own:+.3f} ({own:.3f}, {name} {accuracy:.3f}, {len(seeds)} seeds)"
+                found = f"{accuracy - own:+.4f} ({own:.3f}, {name} {accuracy:.3f}, {len(seeds)} seeds)"
                 bar = regret_bar(setting)
                 met = accuracy - own <= bar
                 yield Verdict(f"regret: at most {bar:.2f}", f"{setting.name}, {threat}", found, met)
@@ -102,46 +99,27 @@ def masked_verdicts(results: Results) -> Iterator[Verdict]:
             yield Verdict("masked rounds: within .01 of unmasked", f"{setting.name}, {threat}", found, met)
 
 
-def is_loud(results: Results, setting: Setting, threat: str) -> bool:
-    """Whether the threat hurts the undefended mean there; knowledge and sketches do not change what it is."""
-    base = threat.split("@")[0]
-    quiet, hurt = (results.mean(setting, "mean", name) for name in ("none", base))
-    return quiet is not None and hurt is not None and quiet - hurt > LOUD
-
-
 def trust_verdicts(results: Results) -> Iterator[Verdict]:
     """After ten rounds every malicious participant below every honest one, in 95 % of the runs of a loud threat."""
     for threat in results.threats():
-        runs = [run for loud, run in _persistent(results, threat) if loud and run.cell.setting.dataset != "heart"]
-        if runs:
-            count = sum(map(separated, runs))
-            found = f"{count} of {len(runs)} runs"
-            yield Verdict("loud: attackers' trust last after ten rounds", threat, found, count >= SEPARATED * len(runs))
+        for dealt, runs in zip(("digits and breast-cancer", "heart"), _attacked(results, threat), strict=True):
+            if runs and threat.split("@")[0] not in QUIET:
+                count = sum(map(separated, runs))
+                found = f"{count} of {len(runs)} runs"
+                met = count >= SEPARATED * len(runs)
+                yield Verdict("loud: attackers' trust last after ten rounds", f"{threat}, {dealt}", found, met)
 
 
 def trust_table(results: Results) -> str:
     """By threat: runs in which every malicious participant's trust is below every honest one's after ten rounds."""
     rows = []
     for threat in results.threats():
-        if threat == "none":
-            continue
-        runs = _of_default(results, threat)
-        groups = [
-            [run for loud, run in runs if (run.cell.setting.dataset == "heart") == heart and loud == wanted]
-            for heart in (False, True)
-            for wanted in (True, False)
-        ]
-        cells = [f"{sum(map(separated, group))}/{len(group)}" if group else "" for group in groups]
-        rows.append([threat, *cells, f"{sum(framed(run) for _, run in runs)}/{len(runs)}"])
-    header = [
-        "threat",
-        "where it is loud",
-        "where it is quiet",
-        "heart, loud",
-        "heart, quiet",
-        "an honest one quarantined",
-    ]
-    return markdown(header, rows)
+        dealt, heart = _attacked(results, threat)
+        if dealt or heart:
+            cells = [f"{sum(map(separated, runs))}/{len(runs)}" if runs else "" for runs in (dealt, heart)]
+            loud = "quiet" if threat.split("@")[0] in QUIET else "loud"
+            rows.append([threat, loud, *cells, f"{sum(map(framed, dealt + heart))}/{len(dealt + heart)}"])
+    return markdown(["threat", "", "digits and breast-cancer", "heart", "an honest one quarantined"], rows)
 
 
 GROUPS: tuple[tuple[str, Callable[[Results], Iterator[Verdict]]], ...] = (
@@ -180,14 +158,10 @@ def regret_table(results: Results) -> str:
     return markdown(["cell", "regret (default, best peer)", "met"], [[v.cell, v.found, str(v.met)] for v in found])
 
 
-def _of_default(results: Results, threat: str) -> list[tuple[bool, Run]]:
-    return [
-        (is_loud(results, setting, threat), run)
-        for setting in results.settings
-        for run in results.runs(setting, DEFAULT, threat).values()
-        if run.early_trust and honest_count(run) < setting.n
-    ]
-
-
-def _persistent(results: Results, threat: str) -> list[tuple[bool, Run]]:
-    return [] if threat in NOT_PERSISTENT else _of_default(results, threat)
+def _attacked(results: Results, threat: str) -> tuple[list[Run], list[Run]]:
+    """The default's runs under this threat: of dealt rows, and of heart."""
+    runs = [run for setting in results.settings for run in results.runs(setting, DEFAULT, threat).values()]
+    runs = [run for run in runs if run.early_trust and honest_count(run) < run.cell.setting.n]
+    of_heart = [run.cell.setting.dataset == "heart" for run in runs]
+    dealt = [run for run, heart in zip(runs, of_heart, strict=True) if not heart]
+    return dealt, [run for run, heart in zip(runs, of_heart, strict=True) if heart]

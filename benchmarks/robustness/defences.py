@@ -36,7 +36,8 @@ class Defence:
     """rule: from f to a rule, or to a peer's function of rows; by_rows: weighted by each participant's row count.
 
     sized: whether the roster declares rows, as a deployment's does; momentum: the clients'; bounded: whether updates
-    are clipped to the setting's norm bound C; masked: whether rounds run masked (benchmarks.robustness.masked).
+    are clipped to the setting's norm bound C; bound_share: how much of C is the bound;
+    masked: whether rounds run masked (benchmarks.robustness.masked).
     """
 
     name: str
@@ -48,6 +49,7 @@ class Defence:
     by_rows: bool = False
     sized: bool = True
     masked: bool = False
+    bound_share: float = 1.0
 
 
 class Defender:
@@ -55,7 +57,8 @@ class Defender:
 
     def __init__(self, defence: Defence, setting: Setting, sizes: Sequence[int]) -> None:
         self.defence = defence
-        self.norm_bound = NORM_BOUNDS[setting.dataset, setting.model] if defence.bounded else float("inf")
+        bound = defence.bound_share * NORM_BOUNDS[setting.dataset, setting.model]
+        self.norm_bound = bound if defence.bounded else float("inf")
         self.rule = defence.rule(setting.f)
         self.names = [str(i) for i in range(setting.n)]
         self.state = defence.trust.init(self.names) if defence.trust else TrustState()
@@ -120,6 +123,8 @@ _OURS = (
     Defence("default without sizes", default_rule, trust=BetaTrust(), sized=False),
     Defence("default without momentum", default_rule, momentum=0.0, trust=BetaTrust()),
     Defence("default masked", default_rule, trust=BetaTrust(), masked=True),
+    Defence("default at C/2", default_rule, trust=BetaTrust(), bound_share=1 / 2),
+    Defence("default at C/4", default_rule, trust=BetaTrust(), bound_share=1 / 4),
     Defence("arc >> default", lambda f: AdaptiveClipping(f) >> default_rule(f), trust=BetaTrust()),
     Defence("nnm >> geometric median", lambda f: NearestNeighborMixing(f) >> GeometricMedian(f), trust=BetaTrust()),
     Defence("reference", lambda f: ReferenceTrust(), reference=True),

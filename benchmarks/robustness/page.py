@@ -18,6 +18,7 @@ SECTIONS: dict[str, Callable[[Results], str]] = {
     "hospitals": tables.hospitals_table,
     "adaptive": tables.adaptive_table,
     "backdoor": tables.backdoor_table,
+    "bounds": tables.bounds_table,
     "parts": tables.parts_table,
     "declared": tables.declared_table,
     "modelled": tables.modelled_table,

@@ -24,10 +24,19 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {"main": MAIN, "corner": CORNER, "hea
 FIXED = ("none", "sign-flip", "label-flip", "mimic", "alie-1.5", "alie-10", "foe-0.5", "foe-2", "foe-10", "min-max")
 ADAPTIVE = ("opt-alie", "opt-foe", "slow-poison", "on-off", "lone", "sybil", "vouching", "min-sum", "label-shift",
             "label-single", "backdoor", "gaussian", "sign-flip-10")  # fmt: skip
+QUIET = ("mimic", "alie-1.5", "min-max", "min-sum", "sybil", "vouching", "opt-alie", "opt-foe", "slow-poison",
+         "backdoor", "lone", "on-off")  # fmt: skip
+"""Threats made to stay within the spread or the number of honest updates, or not to attack in every round."""
 MASKED = tuple(name for name in THREATS if name.endswith(("@colluders", "@sketch")))
 DECLARED = tuple(name for name in THREATS if name.endswith("@declared"))
 THREAT_SETS: dict[str, tuple[str, ...]] = {"fixed": FIXED, "adaptive": ADAPTIVE, "masked": MASKED, "declared": DECLARED}
 
+BOUNDS = ("default", "default at C/2", "default at C/4")
 BASELINES = ("fedavg", "mean")
 OURS = ("default", "default without sizes", "default without trust", "default without momentum", "reference with trust")
-DEFENCE_SETS: dict[str, tuple[str, ...]] = {"baselines": BASELINES, "peers": tuple(PEERS), "ours": OURS}
+DEFENCE_SETS: dict[str, tuple[str, ...]] = {
+    "baselines": BASELINES,
+    "peers": tuple(PEERS),
+    "ours": OURS,
+    "bounds": BOUNDS,
+}

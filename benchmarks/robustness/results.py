@@ -9,6 +9,8 @@ from benchmarks.robustness.presets import FIXED, OURS
 from benchmarks.robustness.simulate import Run
 
 DEFAULT = "default"
+DATASETS = ("digits", "breast-cancer", "heart")
+PARTITIONS = ("natural", "iid", "dirichlet-1.0", "dirichlet-0.5", "dirichlet-0.1", "sorted")
 Key = tuple[Setting, str, str]
 
 
@@ -32,10 +34,9 @@ class Results:
 
     @property
     def settings(self) -> list[Setting]:
-        """Every setting, collections first, then few malicious participants first."""
+        """Every setting, in the order of the tables."""
         found = {setting for setting, _, _ in self.by_key}
-        order = ("digits", "breast-cancer", "heart")
-        return sorted(found, key=lambda s: (order.index(s.dataset), s.n, s.f, -ord(s.partition[0]), s.partition[::-1]))
+        return sorted(found, key=lambda s: (DATASETS.index(s.dataset), s.n, s.f, PARTITIONS.index(s.partition)))
 
     def runs(self, setting: Setting, defence: str, threat: str) -> dict[int, Run]:
         """By seed; empty where nothing is finished."""

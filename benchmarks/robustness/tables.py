@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from benchmarks.robustness.cells import Setting
-from benchmarks.robustness.presets import ADAPTIVE, DECLARED, MASKED, OURS
+from benchmarks.robustness.presets import ADAPTIVE, BOUNDS, DECLARED, MASKED, OURS
 from benchmarks.robustness.results import DEFAULT, Results, framed, markdown, shown, triggered
 
 LIFTED = ("trmean", "geomed", "multikrum")
@@ -74,10 +74,15 @@ def declared_table(results: Results) -> str:
     """The default where malicious participants boast about their rows, and the same threats without boasting."""
     rows = []
     for setting in results.settings:
-        pairs = [(results.mean(setting, DEFAULT, t), results.mean(setting, DEFAULT, t.split("@")[0])) for t in DECLARED]
-        if all(boast is not None for boast, _ in pairs):
-            rows.append([setting.name, *(f"{shown(boast)} ({shown(plain)})" for boast, plain in pairs)])
-    return markdown(["setting", *(threat.split("@")[0] for threat in DECLARED)], rows)
+        plain = [threat.split("@")[0] for threat in DECLARED]
+        if seeds := results.common([(setting, DEFAULT, threat) for threat in (*DECLARED, *plain)]):
+            means = [
+                [shown(results.mean(setting, DEFAULT, t, seeds)) for t in threats] for threats in (DECLARED, plain)
+            ]
+            rows.append(
+                [setting.name, *(f"{boast} ({true})" for boast, true in zip(*means, strict=True)), str(len(seeds))]
+            )
+    return markdown(["setting", *(threat.split("@")[0] for threat in DECLARED), "seeds"], rows)
 
 
 def modelled_table(results: Results) -> str:
@@ -115,6 +120,21 @@ def backdoor_table(results: Results) -> str:
         ]
         rows.append([setting.name, *cells[:2], cells[2] if lowest else "", cells[-1], str(len(seeds))])
     return markdown(["setting", "FedAvg", "mean", "lowest peer", "default", "seeds"], rows)
+
+
+def bounds_table(results: Results) -> str:
+    """What a tighter norm bound does to the backdoor and to accuracy without attack."""
+    rows = []
+    for setting in results.settings:
+        keys = [(setting, name, threat) for name in BOUNDS for threat in ("none", "backdoor")]
+        if seeds := results.common(keys):
+            pairs = [
+                f"{shown(results.mean(setting, name, 'backdoor', seeds, triggered))} "
+                f"({shown(results.mean(setting, name, 'none', seeds))})"
+                for name in BOUNDS
+            ]
+            rows.append([setting.name, *pairs, str(len(seeds))])
+    return markdown(["setting", "C", "C/2", "C/4", "seeds"], rows)
 
 
 def parts_table(results: Results) -> str:

@@ -78,6 +78,15 @@ def test_nobody_honest_is_quarantined_without_an_attack() -> None:
         assert not any(run.quarantined)
 
 
+def test_masked_rounds_decide_as_unmasked_ones_do() -> None:
+    course = Course(rounds=4, steps=5, batch_size=16, learning_rate=0.1)
+    clear, masked = simulate(
+        [Cell(BREAST, "foe-2@colluders", d, 0) for d in ("default", "default masked")], course=course
+    )
+    assert masked.trust == pytest.approx(clear.trust, abs=0.05) and max(masked.trust[8:]) < min(masked.trust[:8])
+    assert score(masked) == pytest.approx(score(clear), abs=0.03)
+
+
 def test_the_sorted_partition_gives_each_hospital_at_most_three_classes() -> None:
     pool = load_pool(Setting("digits", "mlp", "sorted", 17, 4), 13, 0)
     assert max(len(set(pool.y[0, rows].tolist())) for rows in pool.owners[:13]) <= 3
@@ -123,7 +132,7 @@ RUNS = [
 def test_every_miss_of_a_bar_is_listed() -> None:
     missed = misses_table(Results(RUNS))
     assert "no attack: within .01 of FedAvg | digits mlp dirichlet-0.5 n=10 f=2 | -0.020" in missed
-    assert "regret: at most 0.02 | digits mlp dirichlet-0.5 n=10 f=2, foe-2 | +0.030" in missed
+    assert "regret: at most 0.02 | digits mlp dirichlet-0.5 n=10 f=2, foe-2 | +0.0300" in missed
     assert missed.count("\n") == 3
     assert "loud: attackers' trust last after ten rounds | 1 of 1" in bars_table(Results(RUNS))
 
@@ -131,7 +140,7 @@ def test_every_miss_of_a_bar_is_listed() -> None:
 def test_trust_that_comes_late_and_honest_ones_in_quarantine_are_misses() -> None:
     late = [dataclasses.replace(r, early_trust=[0.5] * 10, quarantined=[0, 1, *[0] * 8]) for r in RUNS]
     missed = misses_table(Results(late))
-    assert "loud: attackers' trust last after ten rounds | foe-2 | 0 of 2 runs" in missed
+    assert "loud: attackers' trust last after ten rounds | foe-2, digits and breast-cancer | 0 of 2 runs" in missed
     assert "no attack: nobody in quarantine | digits mlp dirichlet-0.5 n=10 f=2 | 2 of 2 seeds" in missed
     assert "attack: nobody honest in quarantine | digits mlp dirichlet-0.5 n=10 f=2, foe-2 | 2 of 2 seeds" in missed
 
