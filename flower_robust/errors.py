@@ -17,6 +17,7 @@ RobustError
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from typing import TypeVar
 
 
 class Certainty(Enum):
@@ -114,6 +115,15 @@ class ClientFault(RobustError):
             "found": self.found,
             "required": self.required,
         }
+
+
+Fault = TypeVar("Fault", bound=ClientFault)
+
+
+def accused(fault: Fault) -> Fault:
+    """The same fault as a mere accusation: what it rests on could not be checked against a lying responder."""
+    fault.certainty = Certainty.ACCUSED
+    return fault
 
 
 class MalformedReply(ClientFault):

@@ -37,7 +37,7 @@ class FoolsGold(Weighting):
         return 1
 
     def weights(self, geometry: Geometry) -> Tensor:
-        n = geometry.n
+        self.check(n := geometry.n)
         even = torch.full((n,), 1 / n, dtype=torch.float64)
         if n == 1:
             return even

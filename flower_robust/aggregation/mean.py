@@ -35,6 +35,7 @@ class Mean(Weighting):
         return 1
 
     def weights(self, geometry: Geometry) -> Tensor:
+        self.check(geometry.n)
         return torch.full((geometry.n,), 1 / geometry.n, dtype=torch.float64)
 
     def __call__(self, updates: Tensor, reference: Tensor | None = None) -> Tensor:

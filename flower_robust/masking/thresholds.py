@@ -29,6 +29,21 @@ def survivable(n: int, t: int) -> list[tuple[int, int]]:
     return [(spare - 2 * liars, liars) for liars in range(spare // 2 + 1)]
 
 
+def echoes_needed(n: int, t: int, f: int) -> int:
+    """⌊(n + max(f, t))/2⌋ + 1: two such sets share more than max(f, t) clients, hence an honest one."""
+    return (n + max(f, t)) // 2 + 1
+
+
+def survivable_strict(n: int, t: int, f: int = 0) -> list[tuple[int, int]]:
+    """As `survivable`, of a strict round, where enough clients must echo the decision as well.
+
+    n − drop-outs >= 2t + 1 + 2·liars  and  n − drop-outs >= ⌊(n + max(f, t))/2⌋ + 1
+    """
+    most = n - echoes_needed(n, t, f)
+    capped = [(min(drop_outs, most), liars) for drop_outs, liars in survivable(n, t)] if most >= 0 else []
+    return [pair for k, pair in enumerate(capped) if pair[0] not in [drop_outs for drop_outs, _ in capped[k + 1 :]]]
+
+
 def survives(n: int, t: int, drop_outs: int, liars: int) -> bool:
     """Whether a round with these numbers is opened exactly, liars named."""
     return n - drop_outs >= 2 * t + 1 + 2 * liars

@@ -7,7 +7,7 @@ import numpy as np
 
 from flower_robust.commitments import Identity, Roster
 from flower_robust.errors import ClientFault, EquivocatingServer, FaultyServer
-from flower_robust.masking import ring
+from flower_robust.masking import ring, thresholds
 from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.ring import Residues
 from flower_robust.protocol.client_states import AwaitingRecheck, AwaitingUnmask
@@ -129,8 +129,8 @@ def _check_echoes(plan: RoundPlan, roster: Roster, decision: Digest, echoes: Map
 
 
 def echoes_needed(plan: RoundPlan) -> int:
-    """⌊(n + max(f, t))/2⌋ + 1: two such sets share more than max(f, t) clients, hence an honest one."""
-    return (len(plan.cohort) + max(plan.f, terms_of(plan).threshold)) // 2 + 1
+    """How many clients must echo one decision (`thresholds.echoes_needed`)."""
+    return thresholds.echoes_needed(len(plan.cohort), terms_of(plan).threshold, plan.f)
 
 
 def _summed(state: AwaitingUnmask, weights: Weights) -> Residues:

@@ -41,6 +41,7 @@ def decide(geometry: Geometry, rule: Weighting, names: Sequence[str], trust: Seq
     """
     factors = torch.tensor(trust, dtype=torch.float64)
     voters = _voters(factors, rule)
+    rule.check(len(voters))
     rule_weights = torch.zeros(geometry.n, dtype=torch.float64)
     rule_weights[voters] = rule.weights(geometry.subset(voters))
     weights = _trusted(rule_weights, factors)

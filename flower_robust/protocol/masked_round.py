@@ -196,13 +196,13 @@ def _decided(measured: Measured, rule: Rule, trust: Mapping[str, float]) -> tupl
 
 
 def _opened(floor: Floor, decided: Decided, entropy: Callable[[], bytes]) -> Opened:
-    """Steps 5 and 6; after a void sum, the recheck that names the culprit."""
+    """Steps 5 and 6; after a void sum, the recheck that names the culprit. An echo needs no share: all may give one."""
     echoes = None
     if terms_of(floor.round.plan).strict:
         asked = server_open.unmask_request(decided)
         echoes = floor.ask(
             "echo",
-            ((responder, asked) for responder in decided.responders),
+            ((attested, asked) for attested in sorted(decided.inspected.replies)),
             lambda name, message: server_open.verify_echo(decided, name, message),
         )
     request = server_open.unmask_request(decided, echoes)

@@ -44,12 +44,18 @@ def bound_fault(plan: RoundPlan, name: str, squares: Squares, row: int, step: st
     return None
 
 
-def claim_fault(plan: RoundPlan, name: str, opening: NormOpening, squares: Squares, row: int) -> ClientFault | None:
-    """NormMismatch if the opened claim is not the norm of what was submitted; NormBoundExceeded if it is above C."""
+def claim_fault(plan: RoundPlan, name: str, opening: NormOpening) -> ClientFault | None:
+    """NormBoundExceeded if the opened claim, whose commitment the client signed, is above C."""
     claimed, limit = opening.squared_norm * unit(plan) ** 2, plan.norm_bound**2
     if claimed > limit * (1 + 1e-6) + noise(plan):
         found = f"a claimed squared norm of {claimed:.3g}"
         return NormBoundExceeded(name, STEP, found, f"at most C² = {limit:.3g}")
+    return None
+
+
+def mismatch_fault(plan: RoundPlan, name: str, opening: NormOpening, squares: Squares, row: int) -> ClientFault | None:
+    """NormMismatch if the opened claim is not the norm of what was submitted."""
+    claimed = opening.squared_norm * unit(plan) ** 2
     computed = float(squares.squared_norms[row]) - noise(plan)
     if abs(computed - claimed) > SLACK * (claimed + noise(plan)):
         return NormMismatch(name, STEP, f"a squared norm of {computed:.3g}", f"the committed {claimed:.3g}")

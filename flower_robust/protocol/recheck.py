@@ -12,9 +12,9 @@ import numpy as np
 
 from flower_robust.commitments import Identity
 from flower_robust.commitments.transcript import digest, sign_shown, verify_shown
-from flower_robust.errors import ClientFault, InconsistentShares, NotEnoughShares
+from flower_robust.errors import ClientFault, InconsistentShares, NotEnoughShares, accused
 from flower_robust.masking import ring
-from flower_robust.masking.decoding import open_shares
+from flower_robust.masking.decoding import correctable, open_shares
 from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import Residues
@@ -79,13 +79,15 @@ def name_wrapped(decided: Decided, replies: Mapping[int, SharesReply], seed: byt
     """The blame of every dealer that answered and whose fresh norms are not all small; `seed`: 32 secret bytes.
 
     Dealers are decoded one by one: who disclosed wrong keys spoils its own norms only, and InconsistentShares names it
-    where no polynomial fits them. Raises NotEnoughShares below 2t + 1 replies.
+    where no polynomial fits them. Where no wrong reply could be corrected each is an accusation: one lying responder
+    shifts all of them. Raises NotEnoughShares below 2t + 1 replies.
     """
     needed = 2 * terms_of(decided.challenged.round.plan).threshold + 1
     if len(replies) < needed:
         raise NotEnoughShares(STEP, needed, len(replies), sorted(replies))
     found = (_fresh_fault(decided, replies, dealer, seed) for dealer in sorted(replies))
-    return [fault for fault in found if fault is not None]
+    faults = [fault for fault in found if fault is not None]
+    return faults if correctable(len(replies), needed - 1) > 0 else [accused(fault) for fault in faults]
 
 
 def _fresh_fault(decided: Decided, replies: Mapping[int, SharesReply], dealer: int, seed: bytes) -> ClientFault | None:

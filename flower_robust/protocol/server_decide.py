@@ -10,14 +10,14 @@ import torch
 
 from flower_robust.aggregation import Geometry, Rule, Weighting
 from flower_robust.commitments.transcript import derived
-from flower_robust.errors import ClientFault, DigestMismatch, IsolatingWeights, NotEnoughShares, WrongShare
-from flower_robust.masking.decoding import open_shares
+from flower_robust.errors import ClientFault, DigestMismatch, IsolatingWeights, NotEnoughShares, WrongShare, accused
+from flower_robust.masking.decoding import correctable, open_shares
 from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.squares import Squares, pairs, read_squares
 from flower_robust.masking.stream import Stream
 from flower_robust.protocol.client_unmask import carriers
 from flower_robust.protocol.decide import Decision, cosines_to_others, decide, distances_to_sum, sized
-from flower_robust.protocol.norms import bound_fault, claim_fault, contradictions, noise, wrapped_fault
+from flower_robust.protocol.norms import bound_fault, claim_fault, contradictions, mismatch_fault, noise, wrapped_fault
 from flower_robust.protocol.plan import RoundPlan
 from flower_robust.protocol.server_inspect import eliminated
 from flower_robust.protocol.server_states import Challenged, Decided, Inspected
@@ -49,8 +49,9 @@ def measure(inspected: Inspected, seed: bytes) -> Measured:
 
         D_ik, N_il from shares of degree 2t, wrong ones located by a random combination
 
-    `seed`: 32 fresh secret bytes. Raises NotEnoughShares below 2t + 1 usable replies, or with more wrong ones than can
-    be located: nothing is then opened.
+    `seed`: 32 fresh secret bytes. Where no wrong reply could be corrected, what decoded values say of a client is an
+    accusation: one lying responder may have shifted them. Raises NotEnoughShares below 2t + 1 usable replies, or with
+    more wrong ones than can be located: nothing is then opened.
     """
     challenged, t = inspected.challenged, terms_of(inspected.challenged.round.plan).threshold
     if len(inspected.members) <= 2 * t:
@@ -60,9 +61,10 @@ def measure(inspected: Inspected, seed: bytes) -> Measured:
     shares = np.stack([inspected.values[j][1][:, chosen] for j in inspected.members])
     opened = open_shares(shares, inspected.members, 2 * t, seed, STEP)
     squares = read_squares(opened.values, len(columns), challenged.round.plan.norm_bound)
-    faults = [_wrong(challenged, j) for j in opened.wrong] + _norm_faults(inspected, squares)
+    slack = correctable(len(inspected.members), 2 * t)
+    faults = [_wrong(challenged, j) for j in opened.wrong] + _norm_faults(inspected, squares, slack)
     blamed = {challenged.round.position(fault.culprit) for fault in faults}
-    kept, wrapped = _consistent(inspected, squares, blamed)
+    kept, wrapped = _consistent(inspected, squares, blamed, slack)
     faults += wrapped
     blamed |= {challenged.round.position(fault.culprit) for fault in wrapped}
     return Measured(
@@ -77,15 +79,16 @@ def measure(inspected: Inspected, seed: bytes) -> Measured:
 def weigh(measured: Measured, rule: Weighting, trust: Mapping[str, float]) -> tuple[Decided, Decision]:
     """One sum: the rule's weights times trust, as integers.
 
-        w_i = 85·rint(3·w_i / max w)
+        w_i = 85·rint(3·min(1, w_i / w_(k)))        w_(k) the `min_accepted`-th largest
 
-    Raises TooFewRows below the rule's breakdown point and IsolatingWeights if fewer than `min_accepted` clients would
-    carry the sum: no honest client would unmask it.
+    Raises TooFewRows below the rule's breakdown point and IsolatingWeights if fewer than `min_accepted` clients are
+    left, or have any weight: no honest client would unmask it.
     """
+    fewest = _require_enough(measured)
     geometry = sized(measured.geometry, measured.inspected.challenged.round.roster.sizes(measured.names))
     decision = decide(geometry, rule, measured.names, [trust[name] for name in measured.names])
     assert decision.weights is not None
-    row = integer_weights(decision.weights.numpy())
+    row = integer_weights(decision.weights.numpy(), fewest)
     return _decided(measured, [dict(zip(measured.dealers, row, strict=True))]), decision
 
 
@@ -95,6 +98,7 @@ def group(measured: Measured, rule: Rule, trust: Mapping[str, float]) -> tuple[D
     The challenge draws the groups, so nobody chooses its company. Clients without trust are left out. Raises TooFewRows
     if g is below the rule's breakdown point, IsolatingWeights if a group is smaller than `min_accepted`.
     """
+    _require_enough(measured)
     challenged = measured.inspected.challenged
     groups = terms_of(challenged.round.plan).groups
     rule.check(groups)
@@ -105,12 +109,26 @@ def group(measured: Measured, rule: Rule, trust: Mapping[str, float]) -> tuple[D
     return _decided(measured, rows), Decision(measured.names, measured.geometry, None, None, _evidence(measured))
 
 
-def integer_weights(weights: Sequence[float] | np.ndarray) -> list[int]:
-    """85·rint(3·w/max w), all zero where no weight is above zero: clients open no finer weights (`check_weights`)."""
+def integer_weights(weights: Sequence[float] | np.ndarray, fewest: int) -> list[int]:
+    """85·rint(3·min(1, w/w_(k))), w_(k) the `fewest`-th largest weight, or the largest where that one is 0.
+
+    Clients open no finer weights, and none that rest on fewer (`check_weights`). Without the cap one update at the
+    centre, which a geometric median weighs a million times, rounds all others to 0.
+    """
     values, unit = np.asarray(weights, np.float64), PARAMETERS.weight_unit
-    if (largest := float(values.max(initial=0.0))) <= 0:
+    if float(values.max(initial=0.0)) <= 0:
         return [0] * len(values)
-    return [unit * int(w) for w in np.rint(PARAMETERS.weight_cap // unit * values / largest)]
+    cap = (float(np.sort(values)[-fewest]) if fewest <= len(values) else 0.0) or float(values.max())
+    parts = np.minimum(values, cap) / cap
+    return [unit * int(w) for w in np.rint(PARAMETERS.weight_cap // unit * parts)]
+
+
+def _require_enough(measured: Measured) -> int:
+    """`min_accepted`; IsolatingWeights if fewer dealers are left than that."""
+    fewest = terms_of(measured.inspected.challenged.round.plan).min_accepted
+    if len(measured.dealers) < fewest:
+        raise IsolatingWeights(len(measured.dealers), fewest)
+    return fewest
 
 
 def _decided(measured: Measured, rows: Sequence[Mapping[int, int]]) -> Decided:
@@ -145,38 +163,52 @@ def _wrong(challenged: Challenged, responder: int) -> ClientFault:
     return WrongShare(name, STEP, "shares of distances off the polynomial", "the values of its own tested shares")
 
 
-def _norm_faults(inspected: Inspected, squares: Squares) -> list[ClientFault]:
-    found = (_norm_fault(inspected, squares, row, dealer) for row, dealer in enumerate(inspected.members))
-    return [fault for fault in found if fault is not None]
+def _norm_faults(inspected: Inspected, squares: Squares, slack: int) -> list[ClientFault]:
+    found = []
+    for row, dealer in enumerate(inspected.members):
+        if (fault := _signed_fault(inspected, dealer)) is not None:
+            found.append(fault)
+        elif (fault := _decoded_fault(inspected, squares, row, dealer)) is not None:
+            found.append(fault if slack > 0 else accused(fault))
+    return found
 
 
-def _norm_fault(inspected: Inspected, squares: Squares, row: int, dealer: int) -> ClientFault | None:
-    round = inspected.challenged.round
-    name = round.name(dealer)
-    if (fault := bound_fault(round.plan, name, squares, row, STEP)) is not None:
-        return fault
-    opening = inspected.replies[dealer].parts.opening
+def _signed_fault(inspected: Inspected, dealer: int) -> ClientFault | None:
+    """What the client's own signatures prove of its claim."""
+    round, opening = inspected.challenged.round, inspected.replies[dealer].parts.opening
     try:
         inspected.challenged.submissions[dealer].commitment.check_opening(opening)
     except DigestMismatch as mismatch:
         return mismatch
-    return claim_fault(round.plan, name, opening, squares, row)
+    return claim_fault(round.plan, round.name(dealer), opening)
 
 
-def _consistent(inspected: Inspected, squares: Squares, blamed: set[int]) -> tuple[list[int], list[ClientFault]]:
+def _decoded_fault(inspected: Inspected, squares: Squares, row: int, dealer: int) -> ClientFault | None:
+    """What the others' shares say of its norm."""
+    round, opening = inspected.challenged.round, inspected.replies[dealer].parts.opening
+    name = round.name(dealer)
+    if (fault := bound_fault(round.plan, name, squares, row, STEP)) is not None:
+        return fault
+    return mismatch_fault(round.plan, name, opening, squares, row)
+
+
+def _consistent(
+    inspected: Inspected, squares: Squares, blamed: set[int], slack: int
+) -> tuple[list[int], list[ClientFault]]:
     """The rows whose distances and norms agree, and whom too many distances contradict to be honest.
 
-    An honest row contradicts liars only, at most max(f, t) of them; of any other pair both leave, nobody blamed.
+    An honest row contradicts liars only, at most max(f, t, e) of them, where e = `slack` is how many wrong answers the
+    round corrects; of any other pair both leave, nobody blamed.
     """
     round = inspected.challenged.round
-    most = max(round.plan.f, terms_of(round.plan).threshold)
+    most = max(round.plan.f, terms_of(round.plan).threshold, slack)
     rows = [row for row, dealer in enumerate(inspected.members) if dealer not in blamed]
     found = contradictions(squares, rows)
     counts = Counter(chain.from_iterable(found))
     surely = {row for row, count in counts.items() if count > most}
     gone = surely | eliminated((pair for pair in found if not surely & set(pair)), most)
     faults = [wrapped_fault(round.name(inspected.members[row]), counts[row], most) for row in sorted(surely)]
-    return [row for row in rows if row not in gone], list(faults)
+    return [row for row in rows if row not in gone], [fault if slack > 0 else accused(fault) for fault in faults]
 
 
 def _geometry(plan: RoundPlan, squares: Squares, kept: Sequence[int]) -> Geometry:

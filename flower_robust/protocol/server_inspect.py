@@ -66,10 +66,10 @@ def inspect(challenged: Challenged, replies: Mapping[int, SketchReply]) -> Inspe
 def _inspected(
     challenged: Challenged, replies: Mapping[int, SketchReply], values: Mapping[int, Values], excluded: set[int]
 ) -> Inspected:
-    replies = {j: reply for j, reply in replies.items() if j not in excluded}
-    removed = set(challenged.accepted) - set(replies)
-    complaints = [(i, j) for j, reply in replies.items() for i in reply.parts.complaints if i not in removed]
-    spare = max(correctable(len(replies), 2 * terms_of(challenged.round.plan).threshold), 1)
+    heard = {j: reply for j, reply in replies.items() if j not in excluded}
+    removed = set(challenged.accepted) - set(heard)
+    complaints = [(i, j) for j, reply in heard.items() for i in reply.parts.complaints if i not in removed]
+    spare = max(correctable(len(heard), 2 * terms_of(challenged.round.plan).threshold), 1)
     removed |= eliminated(complaints, spare)
     faulty, dissent = _tested(challenged, values, removed)
     removed |= faulty

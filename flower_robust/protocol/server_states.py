@@ -60,9 +60,10 @@ class Challenged:
 class Inspected:
     """After step 3, before anything is opened: `members` (positions) are still in, as dealers and as responders.
 
-    `replies`: as they were signed; `values`: their tests and geometry without the pads of the dealers that replied,
-    which are the only ones that can stay in. `suspects`: for each dealer whose shares somebody contradicts, the
-    receivers that do (empty where no polynomial fits at all); nobody is blamed before `disputes.settle`.
+    `replies`: of everybody who attested the challenge, as they were signed; `values`: their tests and geometry without
+    the pads of the dealers that replied, which are the only ones that can stay in. `suspects`: for each dealer whose
+    shares somebody contradicts, the receivers that do (empty where no polynomial fits at all); nobody is blamed before
+    `disputes.settle`.
     """
 
     challenged: Challenged

@@ -14,6 +14,9 @@ NO_DIGEST = Digest(bytes(32))
 WEIGHT_CAP = 4
 """Default of how far the heaviest of the accepted weights may lie above the others."""
 
+MOST_WORDS = 1 << 29
+"""All sums of a round, 8 bytes a word, are one field of a message, whose length has 4 bytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class MaskingTerms:
@@ -87,6 +90,13 @@ class MaskingTerms:
         seeds = (self.seed_a, self.seed_signs, self.server_key, self.keys_digest, self.previous)
         _require("seeds", [len(seed) for seed in seeds], all(len(seed) == 32 for seed in seeds), "32 bytes each")
         check_capacity(n, self.d, norm_bound)
+        words = PARAMETERS.blocks(self.d) * PARAMETERS.N * self.groups
+        _require(
+            "d",
+            self.d,
+            words < MOST_WORDS,
+            f"d·groups below 2^29, so at most {MOST_WORDS // self.groups - PARAMETERS.N}",
+        )
 
     def survives(self, n: int) -> list[tuple[int, int]]:
         """Every maximal (drop-outs D, liars e) that a cohort of n survives: n − D >= 2t + 1 + 2e."""

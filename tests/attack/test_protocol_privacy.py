@@ -181,7 +181,7 @@ def test_two_rounds_of_the_same_update_share_no_mask():
 def blind(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrapped update passes its sketch once in more than a thousand rounds; make the first check miss it."""
     monkeypatch.setattr(server_decide, "bound_fault", lambda *_: None)
-    monkeypatch.setattr(server_decide, "claim_fault", lambda *_: None)
+    monkeypatch.setattr(server_decide, "mismatch_fault", lambda *_: None)
     monkeypatch.setattr(server_decide, "contradictions", lambda *_: [])
 
 
