@@ -160,14 +160,11 @@ class Misdealer(MaskedClient):
     words = "secret"
 
     def submit(self, message, update):
-        sent = super().submit(message, update)
-
         def change(j: int, share: Share) -> Share:
-            if j not in self.to:
-                return share
-            return replace(share, **{self.words: plus(getattr(share, self.words), (3,))})
+            changed = replace(share, **{self.words: plus(getattr(share, self.words), (3,))})
+            return changed if j in self.to else share
 
-        return resubmitted(self, sent, shares=change)
+        return resubmitted(self, super().submit(message, update), shares=change)
 
 
 def misdealer(*to: int, words: str = "secret") -> type[Misdealer]:
@@ -227,9 +224,11 @@ class WrongPads(MaskedClient):
         old = SketchReply.decode(sent, len(self.state.accepted), sizes.n).parts
         other = np.zeros((len(self.state.accepted), 2, sizes.pad_words), np.uint32)
         other[list(self.about)] = sketch_pads([bytes([7]) * 32] * len(self.about), sizes)
-        geometry = ring.add(old.geometry, blinds(other, self.state.accepted))
-        parts = {"tests": padded_tests(old.tests, other, sizes), "geometry": geometry}
-        return answered(self, sent, len(self.state.accepted), **parts)
+        tests, geometry = (
+            padded_tests(old.tests, other, sizes),
+            ring.add(old.geometry, blinds(other, range(len(other)))),
+        )
+        return answered(self, sent, len(other), tests=tests, geometry=geometry)
 
 
 class WrongKeys(MaskedClient):
@@ -255,8 +254,7 @@ class Opener(MaskedClient):
     to: tuple[int, ...] = (0,)
 
     def answer_dispute(self, message):
-        plan, entropy = self.state.dealt.plan, self.state.dealt.entropy
-        secrets = {j: envelope_secret(entropy, j) for j in self.to}
+        secrets, plan = {j: envelope_secret(self.state.dealt.entropy, j) for j in self.to}, self.state.dealt.plan
         return Disclosure.sign(self.identity, plan.digest, digest("dispute", message), secrets).encode()
 
 
@@ -264,12 +262,9 @@ class WrongRecheckKeys(MaskedClient):
     """Discloses wrong pad keys in a recheck, so that its fresh norms cannot be read."""
 
     def recheck(self, message):
-        plan = self.state.dealt.plan
-        accepted = len(self.state.accepted)
-        shape = (accepted, PARAMETERS.m)
-        sent = SharesReply.decode("recheck-reply", super().recheck(message), *shape, keys=accepted)
-        keys = bytes(32) * accepted
-        return SharesReply.sign(self.identity, "recheck-reply", plan.digest, sent.request, sent.shares, keys).encode()
+        plan, A, kind = self.state.dealt.plan.digest, len(self.state.accepted), "recheck-reply"
+        sent = SharesReply.decode(kind, super().recheck(message), A, PARAMETERS.m, keys=A)
+        return SharesReply.sign(self.identity, kind, plan, sent.request, sent.shares, bytes(32 * A)).encode()
 
 
 class WrongDistances(MaskedClient):
