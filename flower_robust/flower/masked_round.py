@@ -70,6 +70,11 @@ class MaskedRound:
         """Who was blamed so far and why, in the cohort's order."""
         return in_order(self.plan, self.floor.faults)
 
+    @property
+    def latest(self) -> Opened | None:
+        """What the next round announces: this one, or the one before where this one opened nothing."""
+        return self.opened or self._previous
+
     def envelope(self) -> ConfigRecord:
         """What every member of the cohort gets beside the strategy's own message."""
         offer = Offer(self.plan, self.floor.round.keys, announce(self._previous) if self._previous else b"")
@@ -162,7 +167,7 @@ class MaskedRound:
 
 
 class MaskedRounds:
-    """The masked rounds of one strategy: each announces the one before, for the clients to audit."""
+    """The masked rounds of one strategy: each announces the last one that was opened, for the clients to audit."""
 
     def __init__(
         self, masking: PeerMasking, attendance: Attendance, rule: Rule, norm_bound: float, quorum: int
@@ -190,7 +195,7 @@ class MaskedRounds:
 
     def _previous(self, run_id: int) -> Opened | None:
         last, self._last = self._last, None
-        return last.opened if last is not None and last.plan.run_id == run_id else None
+        return last.latest if last is not None and last.plan.run_id == run_id else None
 
 
 def announced_layout(masked: MaskedRow, arrays_key: str, run_config: bytes) -> ConfigRecord:

@@ -1,8 +1,8 @@
 """What the server says of the last round it opened, and what a client holds against it before it submits again.
 
-A client remembers every round whose challenge it answered, since only those can have it in a sum: the announced one,
-those after it, and what it unmasked before anything else. So no aborted round in between makes it forget its own row or
-the server's signatures, and an announced sum with its name in it that it does not remember is the server's invention.
+A client remembers every round that it submitted to: the announced one, those after it, and what it unmasked before
+anything else. So no aborted round in between makes it forget its own row or the server's signatures, and an announced
+sum with its name in it that it does not remember is the server's invention.
 """
 
 from collections.abc import Sequence
@@ -145,7 +145,7 @@ def look_back(found: Announcement | None, name: str, before: Finished | None) ->
 
     `before`: what is left of the rounds before, None for a client without memory of this run: it then notes the
     announced round as one without an own row. Raises FaultyServer if the announced sum has this client in it, which
-    answered no challenge of that round; and EquivocatingServer with both signed statements if the server announces
+    does not remember that round; and EquivocatingServer with both signed statements if the server announces
     another decision than it asked this client to unmask (then it may have opened two sums and can subtract them), or a
     decision on another challenge than it showed (then it showed the others another sketch of this client's y).
     """
@@ -159,7 +159,7 @@ def look_back(found: Announcement | None, name: str, before: Finished | None) ->
     if name in found.named:
         if before is not None:
             what = f"a sum of round {found.plan.round} with {name} in it"
-            raise FaultyServer(STEP, what, f"a round whose challenge {name} answered")
+            raise FaultyServer(STEP, what, f"a round that {name} remembers")
         return (Ended(found.plan, found.plan.cohort.index(name)),)
     return _latest(past, None)
 

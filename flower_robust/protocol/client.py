@@ -62,14 +62,15 @@ class MaskedClient:
             before,
             self.demands,
         )
+        past = {ended.upload for ended in self.state.dealt.past}
+        self._uploads = {upload: y for upload, y in self._uploads.items() if upload in past}
+        self._uploads[self.state.dealt.upload] = self._y
         return reply
 
     def answer_challenge(self, message: Field) -> bytes:
         """Step 3."""
         state = self._expect(AwaitingChallenge, "challenge")
         assert self._y is not None
-        past = [ended.upload for ended in state.dealt.past if ended.upload in self._uploads]
-        self._uploads = {upload: self._uploads[upload] for upload in past if upload} | {state.dealt.upload: self._y}
         own = audited_upload(state.dealt)
         row = None if own is None else self._uploads.get(own)
         self.state, reply = answer_challenge(state, self.roster, self.identity, self._y, message, row)

@@ -117,11 +117,11 @@ class AwaitingRecheck(_Redacted):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What a client remembers of a round whose challenge it answered: enough to audit its result, and no secret.
+    """What a client remembers of a round that it submitted to: enough to audit its result, and no secret.
 
     `upload`: the digest of its y, None if it only read of the round; `decision` is what it unmasked (the server's
     signature beside it), None if it never came that far; `shown` is the challenge that it was then left with, None if
-    it unmasked (the decision binds the challenge).
+    it unmasked (the decision binds the challenge) or saw none.
     """
 
     plan: RoundPlan
@@ -147,15 +147,12 @@ State = AwaitingChallenge | AwaitingUnmask | AwaitingRecheck | Finished
 
 
 def finish(state: State) -> Finished:
-    """Forget everything secret: what the keeper of states does when the round is over.
-
-    Without an answer to the challenge a client is in no sum, and the round leaves nothing to remember.
-    """
+    """Forget everything secret: what the keeper of states does when the round is over."""
     match state:
         case Finished():
             return state
         case AwaitingChallenge():
-            return Finished(state.dealt.past)
+            left = _ended(state.dealt)
         case AwaitingUnmask():
             left = _ended(state.dealt, shown=state.shown, shown_signature=state.shown_signature)
         case AwaitingRecheck():

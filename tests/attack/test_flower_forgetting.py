@@ -4,9 +4,12 @@ import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from flower_robust.flower.envelope import CHALLENGE, ENVELOPE, PAYLOAD, RECHECK, REFUSED, UNMASK, envelope_of
+from flower_robust.flower.kept_uploads import KeptUploads
 from flower_robust.flower.masked_client import Memory, answer
 from flower_robust.flower.site import Site
 from flower_robust.protocol.client_states import Finished
+from tests.flower_double import model, record
+from tests.flower_masked import MaskedNodes, at, masked, silent
 from tests.protocol_recorded import Recorded
 
 
@@ -29,3 +32,16 @@ def test_a_refused_phase_erases_the_secrets_and_keeps_how_the_round_ended(phase,
         assert ended.decision == recorded.unmasked.decision and ended.decision_signature
     else:
         assert ended.shown == recorded.answered.shown and ended.shown_signature
+
+
+def test_a_round_that_opens_nothing_ends_no_audit_and_keeps_no_file_too_long(tmp_path):
+    """Round 2 is void for want of challenge replies: round 3 announces round 1 again, and everybody checks its row."""
+    tampers = {f"hospital-{i}": at("challenge", 2, silent) for i in range(4)}
+    nodes = MaskedNodes(5, tmp_path, tampers)
+    strategy = masked(nodes.roster, below_quorum="skip")
+    strategy.start(nodes.grid(), record(model()), num_rounds=4)
+    assert [report.reason is None for report in strategy.history] == [True, False, True, True]
+    for report in strategy.history[2:]:
+        assert len(report.audits) >= 4 and set(report.audits.values()) == {"done"}
+    for name in nodes.roster.names:
+        assert len(list(KeptUploads(tmp_path, name).folder.glob("*.y"))) == 2, "the announced round and this one"

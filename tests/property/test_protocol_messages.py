@@ -1,6 +1,7 @@
 """Messages: every one survives its codec; truncated, oversized, mutated and random bytes raise the error tree only."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from flower_robust.aggregation import Mean
 from flower_robust.commitments.envelope import Route, open_disclosed, open_envelope, seal
 from flower_robust.commitments.keys import KeyAnnouncement, RunKey
+from flower_robust.commitments.transcript import sign_shown
 from flower_robust.errors import (
     BadSignature,
     ClientFault,
@@ -23,11 +25,13 @@ from flower_robust.errors import (
     StaleCommitment,
     UnknownClient,
 )
+from flower_robust.protocol.announcement import Announcement, announce, announcement_digest
 from flower_robust.protocol.client_submit import submit
 from flower_robust.protocol.codec import decode, encode, from_positions, from_table, positions, table
+from flower_robust.protocol.shown import Offer
 from flower_robust.types import Digest, RosterName
 from tests.protocol_recorded import Recorded
-from tests.protocol_world import World
+from tests.protocol_world import SERVER, World
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +83,13 @@ def mutations(message: bytes, count: int, seed: int) -> list[bytes]:
     return out
 
 
+def offered(world: World, announcement: bytes) -> bytes:
+    """The offer of round 2, whose plan binds these bytes."""
+    plan = world.plan(Mean(), 2)
+    terms = replace(plan.masking, previous=announcement_digest(announcement))
+    return Offer(replace(plan, masking=terms), world.keys, announcement).encode()
+
+
 @pytest.mark.parametrize("step", SENT)
 def test_tampered_messages_of_clients_blame_their_sender(recorded, step):
     for message in mutations(recorded.sent[step], 60, seed=len(step)):
@@ -96,6 +107,35 @@ def test_tampered_messages_of_the_server_are_refused(recorded, step):
             continue
         # A changed plan is another plan: no other commitment verifies under it. A changed attestation is none.
         assert step in ("offer", "unmask", "decision")
+
+
+def test_tampered_announcements_are_refused_though_the_plan_binds_them(recorded):
+    """Whatever bytes a server announces, and binds; a changed secret or digest of the sum is for the audit to find."""
+    world, honest = World(n=5, d=100, t=1), announce(recorded.opened)
+    for message in filter(None, mutations(honest, 60, seed=3)):
+        try:
+            world.clients["h0"].submit(offered(world, message), recorded.update)
+        except FaultyServer:
+            continue
+        found, true = Announcement.decode(message), Announcement.decode(honest)
+        assert (found.plan, found.decision, found.signature) == (true.plan, true.decision, true.signature)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.one_of(st.integers(0, 6), st.integers(0, 2**64 - 1)), min_size=6, max_size=6), st.binary(max_size=30)
+)
+def test_no_announced_terms_raise_anything_but_faulty_server(recorded, numbers, row):
+    """A server signs what it likes: any numbers in the announced plan, any weights."""
+    true = Announcement.decode(announce(recorded.opened))
+    names = ("threshold", "d", "min_accepted", "weight_cap", "groups", "parameter_set")
+    terms = replace(true.plan.masking, **dict(zip(names, numbers, strict=True)))
+    weights = np.frombuffer(row[: len(row) // 5 * 5], np.uint8).reshape(-1, 5)
+    fake = replace(true, plan=replace(true.plan, masking=terms), weights=weights)
+    signature = sign_shown(SERVER, "decision", fake.plan.digest, fake.decision)
+    world = World(n=5, d=100, t=1)
+    with pytest.raises(FaultyServer):
+        world.clients["h0"].submit(offered(world, replace(fake, signature=signature).encode()), recorded.update)
 
 
 @settings(max_examples=80, deadline=None)
