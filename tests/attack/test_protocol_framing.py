@@ -63,6 +63,18 @@ def test_a_round_that_is_left_with_too_few_ends_in_the_error_tree(rule, terms, g
     assert {fault.culprit for fault in aborted.value.faults} == {f"h{i}" for i in range(guilty)}
 
 
+class Careless(Mean):
+    """A rule that does not look at how many rows it gets."""
+
+    def weights(self, geometry):
+        return geometry.squared_norms.new_full((geometry.n,), 1 / geometry.n)
+
+
+def test_a_rule_that_checks_nothing_is_not_asked_about_nobody():
+    with pytest.raises(TooFewRows):
+        decide(Geometry.of(rows_of(0)).subset([]), Careless(), [], [])
+
+
 @pytest.mark.parametrize("rule", [Mean(), FoolsGold(), NormClipping(f=0), GeometricMedian(), NormClipping(f=2)])
 def test_no_rule_decides_about_nobody(rule):
     geometry = Geometry.of(rows_of(0)).subset([])
