@@ -19,7 +19,7 @@ def test_the_wrapped_stock_app_runs_on_superlink_and_supernodes(tmp_path):
             identity.save(path)
             held = f'identity="{path}" roster="{tmp_path}/roster.json" audit-folder="{tmp_path}/audit" threshold=1'
             flower.supernode(f"partition-id={i} {held}")
-        status, log = flower.run(app, 140, roster=str(tmp_path / "roster.json"))
+        status, log = flower.run(app, 270, roster=str(tmp_path / "roster.json"))
     assert status == "finished:completed", log + flower.logs()
     assert "Robust aggregation: GeometricMedian(f=1)" in log and "PeerMasking(threshold=1" in log
     assert "train_loss" in log
