@@ -6,7 +6,7 @@ And what a server plans that is allowed but weak, it says once.
 import logging
 
 import pytest
-from flwr.app import Context, RecordDict
+from flwr.app import Context, Message, RecordDict
 
 from flower_robust import Demands, PeerMasking
 from flower_robust.aggregation import GeometricMedian, Mean
@@ -15,6 +15,7 @@ from flower_robust.flower.masking import check_masking
 from flower_robust.flower.site import demands_of, refuse_unmasked
 from flower_robust.protocol.shown import Offer
 from flower_robust.protocol.sizes import terms_of
+from tests.flower_double import RUN_ID
 from tests.protocol_world import SERVER, World
 
 OTHER = bytes(range(32))
@@ -76,9 +77,11 @@ def test_demands_that_cannot_be_are_named(config, why):
 
 @pytest.mark.parametrize("demands", [Demands(strict=True), Demands(min_accepted=3), Demands(server_key=OTHER)])
 def test_whoever_demands_anything_takes_part_in_no_unmasked_round(demands):
-    refuse_unmasked(Demands())
+    asked = Message(RecordDict(), 1, "train")
+    assert asked.metadata.run_id == RUN_ID
+    refuse_unmasked(asked, Demands())
     with pytest.raises(ConfigurationError, match="an unmasked round"):
-        refuse_unmasked(demands)
+        refuse_unmasked(asked, demands)
 
 
 @pytest.mark.parametrize(("n", "warned"), [(4, True), (5, False)])
