@@ -3,7 +3,10 @@
 Flower sends a client's reply first and saves its `Context.state` afterwards. A client that dies between the two comes
 back with the state of before; without a marker it would answer another request from it, e.g. open a second sum.
 
-    folder/answered/<plan digest>.<phase> = H(answer)         O_EXCL, mode 0600, on disk before the answer leaves
+    folder/answered/<plan digest>.<phase> = H(answer)         O_EXCL, mode 0600, written before the answer leaves
+
+In a folder that the site configures, it is on disk by then, and outlives a power failure. The default folder lies among
+the temporary files, which need not outlive one; there it outlives the process.
 """
 
 import hashlib
@@ -31,7 +34,7 @@ def answer_once(site: Site, plan: Digest, phase: str, answer: str | bytes) -> No
     path = folder / f"{plan.hex()}.{phase}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        _write(path, mark)
+        _write(path, mark, site.durable)
         _prune(folder)
     except FileExistsError:
         if path.read_bytes() != mark:
@@ -42,16 +45,18 @@ def answer_once(site: Site, plan: Digest, phase: str, answer: str | bytes) -> No
         raise ConfigurationError("audit_folder", str(site.folder), required) from None
 
 
-def _write(path: Path, mark: bytes) -> None:
+def _write(path: Path, mark: bytes, durable: bool) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(mark)
         file.flush()
-        os.fsync(file.fileno())
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        if durable:
+            os.fsync(file.fileno())
+    if durable:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _prune(folder: Path) -> None:

@@ -66,6 +66,11 @@ class Site:
             raise ConfigurationError("node_config roster", None, required)
         return self.pinned
 
+    @property
+    def durable(self) -> bool:
+        """Whether somebody chose the folder, so that what is noted there must outlive a power failure."""
+        return self.folder != default_folder()
+
     def check_roster(self, digest: bytes) -> None:
         """ConfigurationError if the server holds another roster than this site."""
         if self.pinned is not None and self.pinned.digest != digest:

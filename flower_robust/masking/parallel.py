@@ -10,8 +10,10 @@ Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """Cores this process may use: its affinity mask where the system has one."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores this process may use: its affinity mask where the system has one, and OMP_NUM_THREADS (Ray's grant)."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    granted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(found, int(granted)) if granted.isdecimal() and int(granted) else found
 
 
 def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
