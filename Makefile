@@ -1,7 +1,7 @@
 # make demo   the hospital simulation: installs what it needs, then shows an attacked federation with and without us
-# make test   lint, types, the whole test suite and a real federation on loopback: installs what it needs first
+# make test   lint, types and the whole test suite: installs what it needs first
 # make test-window       the Flower tests on the oldest and the newest supported Flower
-# make deployment-test   the real federation alone: TLS and authentication on loopback, with faults
+# make deployment-test   a real federation on loopback, with TLS, authentication and faults; takes minutes
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
