@@ -30,7 +30,8 @@ EXPECTED = (
     ("received", "d", max, 0, "sketches do not grow"),
     ("received", "n", min, 1, "a sketch and an envelope of each peer"),
     ("client_peak", "d", min, 1, "the upload"),
-    ("server_peak", "d", max, 0, "what is streamed is not held"),
+    ("server_peak", "d", max, 1, "one opened sum"),
+    ("server_peak", "n", max, 0, "what is streamed is not held"),
 )
 """Quantity, variable, at which end of the other one, the exponent of the largest term there, and that term."""
 
