@@ -105,7 +105,11 @@ def main() -> int:
             print(f"skipped n={n} d={d}: the y's alone are {8e-9 * n * d:.1f} GB", file=sys.stderr)
             continue
         command = [sys.executable, "-m", "benchmarks.masking", "--cell", str(n), str(d), "--repeats", str(args.repeats)]
-        rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            print(f"no figures for n={n} d={d}: exit code {done.returncode} {done.stderr[-200:]}", file=sys.stderr)
+            continue
+        rows.append(json.loads(done.stdout))
         print(line(rows[-1]), flush=True)
     for slope in exponents(rows):
         print(f"{slope['what']}: {slope['fitted']:.2f}, largest term {slope['expected']} ({slope['term']})")
