@@ -51,5 +51,5 @@ def federated_standardisation(
     n = found["count"][0]
     mean = found["sum"] / n
     variance = np.clip(found["squares"] / n - mean**2, 0, None) * n / (n - 1)
-    noise = 1e-4 * reach
-    return Standardisation(mean, np.where(np.sqrt(variance) < np.maximum(CONSTANT, noise), 1.0, np.sqrt(variance)))
+    deviation, noise = np.sqrt(variance), 1e-4 * reach
+    return Standardisation(mean, np.where(deviation < np.maximum(CONSTANT, noise), 1.0, deviation))

@@ -167,7 +167,8 @@ def _submitted(federation: Federation, round: ServerRound, client: Party, server
         wire.count(offer, message)
         with server.at("verify submissions"):
             submissions[i] = server_challenge.verify_submission(round, name, message)
-        member._y = submissions[i].upload
+        member._y = submissions[i].upload  # one machine stands for all: the server's copy serves the client as well
+        member._uploads.clear()
     with server.at("challenge"):
         return server_challenge.issue_challenge(round, submissions)
 

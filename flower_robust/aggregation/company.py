@@ -81,4 +81,6 @@ def default_rule(f: int) -> Weighting:
 
     Each is the mean by declared size as long as nobody stands out. docs/robustness.md shows the table that chose them.
     """
-    return (Mean(), LonerFilter(1))[f] if f < 2 else CompanyFilter(f)
+    if f == 0:
+        return Mean()
+    return LonerFilter(f) if f == 1 else CompanyFilter(f)

@@ -15,9 +15,9 @@ def end_with_descendants(child: subprocess.Popen[bytes], patience: float) -> Non
     """Ask `child` and its descendants to end, wait `patience` seconds, then kill those that are left, until none is."""
     family = {child.pid, *descendants(child.pid)}
     _send(family, signal.SIGTERM)
-    if _await_end(child, family, patience):
-        _send(family, signal.SIGKILL)
-        _await_end(child, family, patience)
+    if left := _await_end(child, family, patience):
+        _send(left, signal.SIGKILL)
+        _await_end(child, left, patience)
     child.wait()
 
 
@@ -25,9 +25,8 @@ def _await_end(child: subprocess.Popen[bytes], family: set[int], patience: float
     """Those of the family, and of what they start meanwhile, that are alive after `patience` seconds."""
     deadline = time.monotonic() + patience
     while (left := _alive(child, family)) and time.monotonic() < deadline:
-        family |= {pid for member in left for pid in descendants(member)}
+        family = left.union(*map(descendants, left))
         time.sleep(0.05)
-    family &= left
     return left
 
 

@@ -80,12 +80,8 @@ class Memory:
 
     @classmethod
     def take(cls, site: Site, context: Context) -> "Memory | None":
-        """`pop`, but None if it is of another run or roster: Flower hands a state on to the next run of a series."""
-        expected, memory = (context.run_id, site.roster.digest), cls.pop(context)
-        if memory is None:
-            return None
-        announced = memory.run_key.announcement
-        return memory if (announced.run_id, announced.roster_digest) == expected else None
+        """`pop`, but None if what is there is not of this run and roster."""
+        return None if known_key(site, context) is None else cls.pop(context)
 
     def put(self, context: Context) -> None:
         """Write the memory into the context."""
@@ -93,13 +89,24 @@ class Memory:
         context.state[ENVELOPE] = ConfigRecord({"run-key": remember_key(self.run_key), **state})
 
 
+def known_key(site: Site, context: Context) -> RunKey | None:
+    """The run key in the context; None if there is none, or if it is of another run or roster, as Flower hands a state
+    on to the next run of a series."""
+    record = context.state.config_records.get(ENVELOPE, ConfigRecord())
+    if not isinstance(kept := record.get("run-key"), bytes):
+        return None
+    run_key = recall_key(kept)
+    announced = run_key.announcement
+    return run_key if (announced.run_id, announced.roster_digest) == (context.run_id, site.roster.digest) else None
+
+
 def announce_key(site: Site, context: Context) -> bytes:
     """Key set-up, once per run: the signed run key, the same whenever it is asked for."""
-    memory = Memory.take(site, context)
-    if memory is None:
-        memory = Memory(RunKey.create(site.identity, context.run_id, site.roster.digest, os.urandom(32)))
-    memory.put(context)
-    return memory.run_key.announcement.encode()
+    run_key = known_key(site, context)
+    if run_key is None:
+        run_key = RunKey.create(site.identity, context.run_id, site.roster.digest, os.urandom(32))
+        Memory(run_key).put(context)
+    return run_key.announcement.encode()
 
 
 def keyed(site: Site, context: Context) -> dict[str, bytes]:
@@ -117,10 +124,9 @@ def ready(site: Site, context: Context, offer: Offer, message: Message) -> Recor
     try:
         site.demands.check(terms_of(offer.plan))
         check_asked(message, context, offer.plan)
-        if (memory := Memory.take(site, context)) is None:
+        if known_key(site, context) is None:
             found = "no run key: this client was restarted since it announced one"
             raise ConfigurationError("Context.state", found, "the run key; a new one goes with this answer")
-        memory.put(context)
     except RobustError as refusal:
         return _refused(TRAIN, site, refusal, {KEY: announce_key(site, context)})
     return None

@@ -54,11 +54,13 @@ class MaskedRound:
         floor: GridFloor,
         draft: Draft,
         masked: MaskedRow,
-        announced: ConfigRecord,
+        layout: ConfigRecord,
         keys: dict[RosterName, KeyAnnouncement],
         previous: Opened | None,
+        announcement: bytes,
     ) -> None:
-        self.plan, self.floor, self.masked, self._announced = plan, floor, masked, announced
+        self.plan, self.floor, self.masked, self._announced_layout = plan, floor, masked, layout
+        self._announcement = announcement
         self.model, self.count_key = draft.model, draft.count_key
         self.layout, self._keys, self._previous = masked.layout, keys, previous
         self._submissions: dict[int, Submission] = {}
@@ -77,8 +79,8 @@ class MaskedRound:
 
     def envelope(self) -> ConfigRecord:
         """What every member of the cohort gets beside the strategy's own message."""
-        offer = Offer(self.plan, self.floor.round.keys, announce(self._previous) if self._previous else b"")
-        return ConfigRecord({**self._announced, PAYLOAD: offer.encode()})
+        offer = Offer(self.plan, self.floor.round.keys, self._announcement)
+        return ConfigRecord({**self._announced_layout, PAYLOAD: offer.encode()})
 
     def receive(self, name: RosterName, reply: Reply | None) -> None:
         """Accept the submission of `name`, or note the fault that it is; None is silence."""
@@ -181,16 +183,15 @@ class MaskedRounds:
         masking, keys = self.masking, tuple(self.attendance.keys[name] for name in draft.cohort)
         masked = MaskedRow(draft.layout, masking.masked_metrics, masking.buffer_bound)
         previous = self._previous(draft.run_id)
-        announced = announcement_digest(announce(previous) if previous else b"")
-        terms = masking.terms(
-            self.attendance.expected, len(keys), masked.d, self.norm_bound, keys_digest(keys), announced
-        )
+        announcement = announce(previous) if previous else b""
+        bound = keys_digest(keys), announcement_digest(announcement)
+        terms = masking.terms(self.attendance.expected, len(keys), masked.d, self.norm_bound, *bound)
         layout = announced_layout(masked, draft.arrays_key, self.attendance.run_config(draft.cohort))
         asked = asked_alike(draft.messages, layout)
         plan = draft.plan(self.attendance.roster, self.rule, self.norm_bound, self.quorum, asked, terms)
         server_round = ServerRound(plan, self.attendance.roster, keys, masking.server)
         floor = GridFloor(server_round, draft.grid, draft.nodes, draft.messages[0], masking.step_timeout)
-        self._last = MaskedRound(plan, floor, draft, masked, layout, self.attendance.keys, previous)
+        self._last = MaskedRound(plan, floor, draft, masked, layout, self.attendance.keys, previous, announcement)
         return self._last
 
     def _previous(self, run_id: int) -> Opened | None:

@@ -1,6 +1,6 @@
 """Step 3 at a client: check what the server shows, then compute with the shares of everybody's secret."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from flower_robust.commitments import Identity, Roster
 from flower_robust.commitments.envelope import envelope_digest, open_envelope
@@ -46,12 +46,13 @@ def answer_challenge(
     dealt, sizes = state.dealt, Sizes.of(state.dealt.plan)
     shown = from_server(lambda: Challenge.decode(message, sizes, dealt.position), STEP)
     digest = shown.shown
-    challenge = check_challenge(dealt, roster, shown, digest)
+    commitments = check_challenge(dealt, roster, shown, digest)
+    challenge = challenge_seed(dealt.plan.digest, shown.commitments)
     P = sketch_map(challenge, sizes.B)
     check_own_sketch(dealt, P, y, shown.accepted, shown.sketches, STEP)
     check_audit(dealt, shown, challenge, own)
     A = public_sums_at(challenge, PublicElements(terms_of(dealt.plan).seed_a, sizes.B))
-    shares, unreadable = _open_all(state, sizes, shown)
+    shares, unreadable = _open_all(state, sizes, shown, commitments)
     nxt = AwaitingUnmask(dealt, shown.accepted, shares.held(sizes), unreadable, challenge, digest, shown.signature)
     parts = sketch_share_parts(P, A, shown.sketches, nxt.held.secrets)
     return nxt, _reply(nxt, identity, sizes, parts, shares).encode()
@@ -71,20 +72,19 @@ def _reply(
     return SketchReply.sign(identity, state.dealt.plan.digest, state.shown, state.shown_signature, parts)
 
 
-def check_challenge(dealt: Dealt, roster: Roster, shown: Challenge, digest: Digest) -> bytes:
-    """The challenge seed, recomputed; FaultyServer unless all of it is signed by whom it should be."""
+def check_challenge(dealt: Dealt, roster: Roster, shown: Challenge, digest: Digest) -> list[MaskedNormCommitment]:
+    """The accepted commitments; FaultyServer unless all of it is signed by whom it should be."""
     plan, terms = dealt.plan, terms_of(dealt.plan)
     verify_shown(terms.server_key, STEP, plan.digest, digest, shown.signature)
     fewest = max(2 * terms.threshold + 1, terms.min_accepted)
     if len(shown.accepted) < fewest or dealt.position not in shown.accepted:
         found = f"{len(shown.accepted)} accepted clients"
         raise FaultyServer(STEP, found, f"at least {fewest}, with {dealt.name} among them")
-    for position, encoded in zip(shown.accepted, shown.commitments, strict=True):
-        _check_commitment(dealt, roster, position, encoded)
-    return challenge_seed(plan.digest, shown.commitments)
+    accepted = zip(shown.accepted, shown.commitments, strict=True)
+    return [_checked_commitment(dealt, roster, position, encoded) for position, encoded in accepted]
 
 
-def _check_commitment(dealt: Dealt, roster: Roster, position: int, encoded: bytes) -> None:
+def _checked_commitment(dealt: Dealt, roster: Roster, position: int, encoded: bytes) -> MaskedNormCommitment:
     plan = dealt.plan
     if position == dealt.position and encoded != dealt.commitment:
         raise FaultyServer(STEP, f"another commitment of {dealt.name}", "the one it signed")
@@ -95,6 +95,7 @@ def _check_commitment(dealt: Dealt, roster: Roster, position: int, encoded: byte
         commitment.verify(roster)
     except ClientFault as fault:
         raise FaultyServer(STEP, str(fault), "commitments that verify") from None
+    return commitment
 
 
 def check_own_sketch(
@@ -105,13 +106,14 @@ def check_own_sketch(
         raise FaultyServer(step, f"another sketch of {dealt.name}'s y", "P·y")
 
 
-def _open_all(state: AwaitingChallenge, sizes: Sizes, shown: Challenge) -> tuple[Shares, tuple[int, ...]]:
+def _open_all(
+    state: AwaitingChallenge, sizes: Sizes, shown: Challenge, commitments: Sequence[MaskedNormCommitment]
+) -> tuple[Shares, tuple[int, ...]]:
     shares, unreadable = Shares.none(len(shown.accepted), sizes), []
-    for row, (dealer, encoded) in enumerate(zip(shown.accepted, shown.commitments, strict=True)):
+    for row, (dealer, commitment) in enumerate(zip(shown.accepted, commitments, strict=True)):
         if dealer == state.dealt.position:
             shares.put(row, Share.decode(state.own_share, sizes))
             continue
-        commitment = MaskedNormCommitment.decode(encoded, sizes.n, "server")
         try:
             shares.put(row, _open_one(state.dealt, sizes, dealer, commitment, shown.envelopes[row]))
         except ValueError:

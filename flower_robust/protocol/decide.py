@@ -46,7 +46,7 @@ def decide(geometry: Geometry, rule: Weighting, names: Sequence[str], trust: Seq
     rule_weights[voters] = rule.weights(geometry.subset(voters))
     weights = _trusted(rule_weights, factors)
     distances = distances_to_sum(geometry, weights)
-    evidence = _evidence(names, rule_weights, distances, geometry, rule.f)
+    evidence = evidence_of(names, rule_weights, distances, geometry, rule.f)
     return Decision(tuple(names), geometry, rule_weights, weights, evidence)
 
 
@@ -72,7 +72,8 @@ def decide_rows(
     voters = _voters(torch.tensor(trust, dtype=torch.float64), rule)
     aggregate = rule(rows if len(voters) == len(rows) else rows[voters])
     distances = torch.stack([torch.linalg.vector_norm(row - aggregate, dtype=torch.float64) for row in rows]).cpu()
-    return aggregate, Decision(tuple(names), geometry, None, None, _evidence(names, None, distances, geometry, rule.f))
+    evidence = evidence_of(names, None, distances, geometry, rule.f)
+    return aggregate, Decision(tuple(names), geometry, None, None, evidence)
 
 
 def sized(geometry: Geometry, sizes: Sequence[float] | None) -> Geometry:
@@ -123,6 +124,17 @@ def cosines_to_others(geometry: Geometry) -> Tensor:
     return torch.where(squared > 1e-12, inner / squared.clamp(min=1e-12).sqrt(), 0.0).clamp(-1, 1)
 
 
+def evidence_of(
+    names: Sequence[str], weights: Tensor | None, distances: Tensor, geometry: Geometry, f: int
+) -> tuple[Evidence, ...]:
+    """What trust is told of the accepted updates: `weights` of the rule, before trust, None for coordinate-wise ones;
+    `distances` to the aggregate; f: how many may act together."""
+    given = [None] * len(names) if weights is None else weights.tolist()
+    seen = (distances.tolist(), cosines_to_others(geometry).tolist(), company(geometry, f).tolist())
+    rows = zip(names, given, *seen, strict=True)
+    return tuple(Evidence(name, weight=w, distance=d, cosine=c, company=m) for name, w, d, c, m in rows)
+
+
 _SURENESS = (Certainty.PROVEN, Certainty.ACCUSED, Certainty.SILENT)
 
 
@@ -136,12 +148,3 @@ def _trusted(rule_weights: Tensor, trust: Tensor) -> Tensor:
     total = weights.sum()
     on_simplex = abs(float(rule_weights.sum()) - 1) < 1e-9
     return weights / total if on_simplex and total > 0 else weights
-
-
-def _evidence(
-    names: Sequence[str], weights: Tensor | None, distances: Tensor, geometry: Geometry, f: int
-) -> tuple[Evidence, ...]:
-    given = [None] * len(names) if weights is None else weights.tolist()
-    seen = (distances.tolist(), cosines_to_others(geometry).tolist(), company(geometry, f).tolist())
-    rows = zip(names, given, *seen, strict=True)
-    return tuple(Evidence(name, weight=w, distance=d, cosine=c, company=m) for name, w, d, c, m in rows)

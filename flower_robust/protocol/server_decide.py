@@ -16,14 +16,13 @@ from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.squares import Squares, pairs, read_squares
 from flower_robust.masking.stream import Stream
 from flower_robust.protocol.client_unmask import carriers
-from flower_robust.protocol.decide import Decision, cosines_to_others, decide, distances_to_sum, sized
+from flower_robust.protocol.decide import Decision, decide, distances_to_sum, evidence_of, sized
 from flower_robust.protocol.norms import bound_fault, claim_fault, contradictions, mismatch_fault, noise, wrapped_fault
 from flower_robust.protocol.plan import RoundPlan
 from flower_robust.protocol.server_inspect import eliminated
 from flower_robust.protocol.server_states import Challenged, Decided, Inspected
 from flower_robust.protocol.shown import Weights
 from flower_robust.protocol.sizes import terms_of
-from flower_robust.trust import Evidence
 
 STEP = "sketch-reply"
 
@@ -106,7 +105,10 @@ def group(measured: Measured, rule: Rule, trust: Mapping[str, float]) -> tuple[D
     lots = Stream(derived(challenged.challenge, "groups"), "lots").words(len(challenged.round.plan.cohort))
     drawn = sorted(trusted, key=lambda i: (int(lots[i]), i))
     rows = [dict.fromkeys(drawn[start::groups], PARAMETERS.weight_cap) for start in range(groups)]
-    return _decided(measured, rows), Decision(measured.names, measured.geometry, None, None, _evidence(measured))
+    n, geometry = len(measured.dealers), measured.geometry
+    distances = distances_to_sum(geometry, torch.full((n,), 1 / n, dtype=torch.float64))
+    evidence = evidence_of(measured.names, None, distances, geometry, rule.f)
+    return _decided(measured, rows), Decision(measured.names, geometry, None, None, evidence)
 
 
 def integer_weights(weights: Sequence[float] | np.ndarray, fewest: int) -> list[int]:
@@ -139,14 +141,6 @@ def _decided(measured: Measured, rows: Sequence[Mapping[int, int]]) -> Decided:
         if carriers(row, terms_of(plan).weight_cap) < terms_of(plan).min_accepted:
             raise IsolatingWeights(carriers(row, terms_of(plan).weight_cap), terms_of(plan).min_accepted)
     return Decided(measured.inspected, measured.responders, weights)
-
-
-def _evidence(measured: Measured) -> tuple[Evidence, ...]:
-    """Distances to the plain mean and cosines, where a coordinate-wise rule gives no weights."""
-    n = measured.geometry.n
-    distances = distances_to_sum(measured.geometry, torch.full((n,), 1 / n, dtype=torch.float64)).tolist()
-    rows = zip(measured.names, distances, cosines_to_others(measured.geometry).tolist(), strict=True)
-    return tuple(Evidence(name, distance=distance, cosine=cosine) for name, distance, cosine in rows)
 
 
 def _chosen(accepted: int, columns: Sequence[int]) -> list[int]:
