@@ -5,6 +5,8 @@ back with the state of before; without a marker it would answer another request 
 
     folder/answered/<plan digest>.<phase> = H(answer)         O_EXCL, mode 0600, written before the answer leaves
 
+Of a submission it is H(commitment): that signs y and every envelope, and one plan has one.
+
 In a folder that the site configures, it is on disk by then, and outlives a power failure. The default folder lies among
 the temporary files, which need not outlive one; there it outlives the process.
 """
@@ -23,14 +25,14 @@ KEPT = 1024
 """Markers of one participant, 32 bytes each: the last 200 rounds or more."""
 
 
-def answer_once(site: Site, plan: Digest, phase: str, answer: str | bytes) -> None:
-    """Mark this answer as given; the same bytes may leave again, they tell nobody anything new.
+def answer_once(site: Site, plan: Digest, phase: str, answer: bytes) -> None:
+    """Mark this answer, or what determines it, as given; the same may leave again, it tells nobody anything new.
 
     Raises FaultyServer if another one was given for this plan and phase: no honest server asks for two. And
     ConfigurationError if the marker cannot be written; then nothing may leave.
     """
     folder = own_folder(site.folder, site.identity.name) / "answered"
-    mark = hashlib.sha256(answer if isinstance(answer, bytes) else answer.encode()).digest()
+    mark = hashlib.sha256(answer).digest()
     path = folder / f"{plan.hex()}.{phase}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,7 +1,8 @@
 """The client's own y on disk, from its submission until nobody can announce its round any more (DESIGN section 4, 7).
 
 y is what the server got anyway: ciphertext. It is too large for Flower's `Context.state`, which travels with every
-message. Files are named by digest, checked when read, mode 0600, and at most `KEPT` of them remain.
+message. Files are named by digest, mode 0600, and at most `KEPT` of them remain. Whoever reads one compares its sketch
+with what the server shows; only where they differ is the digest computed, which says whether the disk is to blame.
 """
 
 import os
@@ -45,15 +46,17 @@ class KeptUploads:
             old.unlink(missing_ok=True)
 
     def load(self, digest: Digest) -> Residues | None:
-        """y uint32 [2, B, N], or None if it was lost or is not what was written."""
+        """y uint32 [2, B, N] as the file has it, or None if it was lost or cut short."""
         try:
             words = np.fromfile(self._path(digest), "<u4")
         except OSError:
             return None
-        if words.size % (2 * PARAMETERS.N):
-            return None
-        y: Residues = words.reshape(2, -1, PARAMETERS.N)
-        return y if upload_digest(y) == digest else None
+        return None if words.size % (2 * PARAMETERS.N) else words.reshape(2, -1, PARAMETERS.N)
+
+    def intact(self, digest: Digest) -> bool:
+        """Whether the file holds what was written."""
+        y = self.load(digest)
+        return y is not None and upload_digest(y) == digest
 
     def forget(self, digest: Digest) -> None:
         """Delete one file, if it is there."""

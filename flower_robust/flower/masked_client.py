@@ -144,7 +144,7 @@ def submission(site: Site, context: Context, offer: Offer, row: Row) -> RecordDi
         )
         _forget(uploads, memory.state, state)
         uploads.save(y, state.dealt.upload)
-        answer_once(site, offer.plan.digest, TRAIN, message)
+        answer_once(site, offer.plan.digest, TRAIN, state.dealt.commitment)
     except RobustError as refusal:
         Memory(memory.run_key, before).put(context)
         return _refused(TRAIN, site, refusal)
@@ -159,9 +159,9 @@ def answer(phase: str, site: Site, message: Message, context: Context) -> Record
     try:
         if memory is None or memory.state is None:
             raise FaultyServer(phase, "a request out of turn", "a submission of this client before it")
-        after, fields = PHASES[phase](site, memory, payload)
+        after, reply, beside = PHASES[phase](site, memory, payload)
         if phase in ONCE and not isinstance(memory.state, Finished):
-            answer_once(site, memory.state.dealt.plan.digest, phase, fields[PAYLOAD])
+            answer_once(site, memory.state.dealt.plan.digest, phase, reply)
     except RobustError as refusal:
         if memory is not None and memory.state is not None:
             ended = finish(memory.state)
@@ -169,10 +169,11 @@ def answer(phase: str, site: Site, message: Message, context: Context) -> Record
             replace(memory, state=ended).put(context)
         return _refused(phase, site, refusal)
     after.put(context)
-    return RecordDict({ENVELOPE: ConfigRecord({"phase": phase, **fields})})
+    return RecordDict({ENVELOPE: ConfigRecord({"phase": phase, PAYLOAD: reply, **beside})})
 
 
-Answered = tuple[Memory, dict[str, str | bytes]]
+Answered = tuple[Memory, bytes, dict[str, str]]
+"""The memory after it, the reply, and what is said beside it."""
 
 
 def _challenge(site: Site, memory: Memory, payload: bytes) -> Answered:
@@ -181,39 +182,57 @@ def _challenge(site: Site, memory: Memory, payload: bytes) -> Answered:
     uploads = KeptUploads(site.folder, site.identity.name)
     audited = audited_upload(state.dealt)
     own = None if audited is None else uploads.load(audited)
-    after, reply = answer_challenge(state, site.roster, site.identity, _own_y(uploads, state), payload, own)
+    y = _own_y(uploads, state)
+    try:
+        after, reply = answer_challenge(state, site.roster, site.identity, y, payload, own)
+    except FaultyServer:
+        _check_disk(uploads, state)
+        if audited is None or own is None or uploads.intact(audited):
+            raise
+        own = None
+        after, reply = answer_challenge(state, site.roster, site.identity, y, payload)
     report = audit_report(state.dealt, own)
     if "skipped" in report:
         log(WARNING, "audit of the round before: %s", report)
-    return replace(memory, state=after), {PAYLOAD: reply, AUDIT: report}
+    return replace(memory, state=after), reply, {AUDIT: report}
 
 
 def _dispute(site: Site, memory: Memory, payload: bytes) -> Answered:
     state = _expected(memory, AwaitingUnmask, DISPUTE)
-    return memory, {PAYLOAD: answer_dispute(state, site.roster, site.identity, payload)}
+    return memory, answer_dispute(state, site.roster, site.identity, payload), {}
 
 
 def _echo(site: Site, memory: Memory, payload: bytes) -> Answered:
     after, reply = echo(_expected(memory, AwaitingUnmask, ECHO), site.roster, site.identity, payload)
-    return replace(memory, state=after), {PAYLOAD: reply}
+    return replace(memory, state=after), reply, {}
 
 
 def _unmask(site: Site, memory: Memory, payload: bytes) -> Answered:
     after, reply = unmask(_expected(memory, AwaitingUnmask, UNMASK), site.roster, site.identity, payload)
-    return replace(memory, state=after), {PAYLOAD: reply}
+    return replace(memory, state=after), reply, {}
 
 
 def _recheck(site: Site, memory: Memory, payload: bytes) -> Answered:
     state = _expected(memory, AwaitingRecheck, RECHECK)
-    y = _own_y(KeptUploads(site.folder, site.identity.name), state)
-    after, reply = answer_recheck(state, site.identity, y, payload)
-    return replace(memory, state=after), {PAYLOAD: reply}
+    uploads = KeptUploads(site.folder, site.identity.name)
+    try:
+        after, reply = answer_recheck(state, site.identity, _own_y(uploads, state), payload)
+    except FaultyServer:
+        _check_disk(uploads, state)
+        raise
+    return replace(memory, state=after), reply, {}
 
 
 def _own_y(uploads: KeptUploads, state: AwaitingChallenge | AwaitingRecheck) -> Residues:
     if (y := uploads.load(state.dealt.upload)) is None:
         raise ConfigurationError("audit_folder", str(uploads.folder), "this round's y, which is gone")
     return y
+
+
+def _check_disk(uploads: KeptUploads, state: AwaitingChallenge | AwaitingRecheck) -> None:
+    """ConfigurationError if what looks like the server's fault may be this site's disk: y is not what was written."""
+    if not uploads.intact(state.dealt.upload):
+        raise ConfigurationError("audit_folder", str(uploads.folder), "this round's y, which was altered")
 
 
 def _forget(uploads: KeptUploads, before: State | None, after: State) -> None:

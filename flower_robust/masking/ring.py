@@ -57,7 +57,7 @@ class Plane:
         ntt.backward(x, np.empty(ntt.N, np.uint32), self.backward[0], self.backward[1], self.constants)
 
     def product_coefficients(self, x: Residues, s: Residues, out: Residues) -> None:
-        """Coefficients of x_k·s into out [K, N] for points x [K, N] and s [N]."""
+        """Coefficients of x_k·s into out [K, N], which may be x, for points x [K, N] and s [N]."""
         scratch = np.empty((3, ntt.N), np.uint32)
         ntt.backward_of_product(x, s, out, scratch, self.backward[0], self.backward[1], self.constants)
 
@@ -170,8 +170,11 @@ def weighted_sum(weights: Sequence[int], elements: Sequence[Residues]) -> Residu
 
 def from_integers(x: npt.ArrayLike) -> Residues:
     """Residues [2, ...] of any integers (int64 range)."""
-    values = np.asarray(x, np.int64)
-    return np.stack([values % plane.q for plane in planes()]).astype(np.uint32)
+    values = np.ascontiguousarray(x, np.int64)
+    out = np.empty((2, *values.shape), np.uint32)
+    for p in PLANES:
+        elementwise.residues(values.reshape(-1), out[p].reshape(-1), planes()[p].constants)
+    return out
 
 
 def centred(x: Residues) -> npt.NDArray[np.int64]:

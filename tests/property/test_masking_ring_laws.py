@@ -36,6 +36,13 @@ def test_multiplying_by_a_power_of_x_rotates_with_a_sign(seed: bytes, r: int) ->
 
 
 @few
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=20))
+def test_any_signed_integer_has_its_residues(integers: list[int]) -> None:
+    found = ring.from_integers(np.array(integers, np.int64))
+    assert found.tolist() == [[value % q for value in integers] for q in PARAMETERS.primes]
+
+
+@few
 @given(seeds)
 def test_transforms_are_inverse(seed: bytes) -> None:
     x = uniform(seed, "test", 3, N)

@@ -2,6 +2,7 @@
 
 import copy
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,7 +134,12 @@ def test_a_client_without_a_roster_says_what_it_needs(tmp_path):
     assert any("node_config roster: found None" in str(fault) for fault in strategy.history[0].faults)
 
 
-def test_without_its_y_a_client_sits_the_round_out_and_a_lost_old_one_only_skips_its_audit(tmp_path):
+def spoil(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize(("fate", "found"), [(Path.unlink, "is gone"), (spoil, "was altered")])
+def test_without_its_y_a_client_sits_the_round_out_and_a_lost_old_one_only_skips_its_audit(tmp_path, fate, found):
     nodes = MaskedNodes(5, tmp_path)
     lost = {NAMES[0]: 2, NAMES[1]: 1}
 
@@ -142,7 +148,7 @@ def test_without_its_y_a_client_sits_the_round_out_and_a_lost_old_one_only_skips
             folder = KeptUploads(tmp_path, name).folder
             if phase_of(message) == ("train" if lost[name] == 2 else "unmask"):
                 for path in folder.glob("*.y"):
-                    path.unlink()
+                    fate(path)
             return reply
 
         return tamper
@@ -151,7 +157,7 @@ def test_without_its_y_a_client_sits_the_round_out_and_a_lost_old_one_only_skips
     strategy = masked(nodes.roster, quorum=4)
     strategy.start(nodes.grid(), record(model()), num_rounds=2)
     second = strategy.history[1]
-    assert "this round's y, which is gone" in second.refusals[NAMES[0]]
+    assert f"this round's y, which {found}" in second.refusals[NAMES[0]]
     assert second.audits[NAMES[1]].startswith("own row skipped") and second.audits[NAMES[2]] == "done"
     assert second.reason is None
 
@@ -165,9 +171,12 @@ def test_kept_uploads_are_private_bounded_and_checked(tmp_path):
     assert len(files) == KEPT and {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     assert stat.S_IMODE(uploads.folder.stat().st_mode) == 0o700 and uploads.folder.parent == tmp_path
     last = upload_digest(ys[-1])
-    assert (uploads.load(last) == ys[-1]).all()
-    next(path for path in files if last.hex() in path.name).write_bytes(ys[0].tobytes())
-    assert uploads.load(last) is None
+    assert (uploads.load(last) == ys[-1]).all() and uploads.intact(last)
+    kept = next(path for path in files if last.hex() in path.name)
+    kept.write_bytes(ys[0].tobytes())
+    assert not uploads.intact(last)
+    kept.write_bytes(ys[0].tobytes()[:-1])
+    assert uploads.load(last) is None and not uploads.intact(last)
     uploads.forget(last)
     assert uploads.load(last) is None
 

@@ -50,6 +50,15 @@ def reduce_wide(total: Wide, out: Lanes, constants: Lanes) -> None:
         out[j] = reduce(total[j], radix, radix_shoup, q)
 
 
+@kernel("i8[:] u4[:] u4[:]")
+def residues(x: npt.NDArray[np.int64], out: Lanes, constants: Lanes) -> None:
+    """out = x mod q, in [0, q), for any signed 64-bit x."""
+    q, radix, radix_shoup = constants[0], constants[3], constants[4]
+    for j in range(x.shape[0]):
+        size = reduce(u64(-x[j]) if x[j] < 0 else u64(x[j]), radix, radix_shoup, q)
+        out[j] = subtract(u32(0), size, q) if x[j] < 0 else size
+
+
 @kernel("u4[:] u4[:] i8[:] u8[:]")
 def centred(x1: Lanes, x2: Lanes, out: npt.NDArray[np.int64], crt: Wide) -> None:
     """out in (-q/2, q/2] with out = x1 mod q1 and x2 mod q2; crt = (q1, q2, q1⁻¹ mod q2, its Shoup factor)."""

@@ -14,9 +14,10 @@ def peak_bytes() -> int:
 
 
 def peak_mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-    """After every message, write this process's peak into a file of its own."""
-    reply = call_next(message, context)
-    folder = Path(str(context.run_config["out"])).with_suffix(".clients")
-    folder.mkdir(exist_ok=True)
-    (folder / str(os.getpid())).write_text(str(peak_bytes()))
+    """After a message that made this process larger, write its peak into a file of its own."""
+    before, reply = peak_bytes(), call_next(message, context)
+    file = Path(str(context.run_config["out"])).with_suffix(".clients") / str(os.getpid())
+    if peak_bytes() > before or not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(str(peak_bytes()))
     return reply
