@@ -8,7 +8,7 @@ what the other options imply.
 import math
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from clients.attacks import ATTACKS, Attack, Knowledge
 from clients.datasets import DATASETS, FEDERATED, STANDARDISATIONS, Federation, load_federation
@@ -21,6 +21,7 @@ from flower_robust.masking.thresholds import check_threshold, default_threshold
 ARMS = ("fedavg", "robust")
 AUTO = "auto"
 Value = str | int | float | bool
+Chosen = TypeVar("Chosen", bound=Value)
 
 RECIPES: dict[str, dict[str, Value]] = {
     "breast-cancer": {"hospitals": 10, "partition": "iid", "standardise": "pooled", "rounds": 10, "local-steps": 20,
@@ -56,6 +57,9 @@ class Settings:
     norm_bound: float
     momentum: float
     threshold: int
+    min_accepted: int
+    strict: bool
+    server_identity: str
     attack: str
     strength: float
     knowledge: str
@@ -133,6 +137,9 @@ def _resolved(config: Mapping[str, Value]) -> Settings:
         norm_bound=options.positive("norm-bound"),
         momentum=options.momentum("momentum"),
         threshold=_threshold(options),
+        min_accepted=_min_accepted(options),
+        strict=_masked_only(options, "strict", options.flag("strict"), False),
+        server_identity=_masked_only(options, "server-identity", options.text("server-identity"), ""),
         attack=attack,
         strength=ATTACKS[attack].strength if options.is_auto("strength") else options.positive("strength"),
         knowledge=_knowledge(options, ATTACKS[attack]),
@@ -161,6 +168,23 @@ def _threshold(options: "_Options") -> int:
     if threshold:
         check_threshold(options.whole("hospitals", 1), threshold)
     return threshold
+
+
+def _min_accepted(options: "_Options") -> int:
+    """The fewest hospitals in a sum that is opened: 2t + 1 unless more are asked for; 0 where nothing is masked."""
+    n, t = options.whole("hospitals", 1), _threshold(options)
+    if options.is_auto("min-accepted"):
+        return 2 * t + 1 if t else 0
+    fewest = _masked_only(options, "min-accepted", options.whole("min-accepted", 0), 0)
+    if t and not t + 2 <= fewest <= n:
+        raise ConfigurationError("min-accepted", fewest, f"t + 2 = {t + 2} to {n} hospitals")
+    return fewest
+
+
+def _masked_only(options: "_Options", key: str, chosen: Chosen, nothing: Chosen) -> Chosen:
+    if chosen != nothing and not _threshold(options):
+        raise ConfigurationError(key, options.text(key), "a threshold above 0: it binds masked rounds")
+    return chosen
 
 
 def _knowledge(options: "_Options", attack: Attack) -> str:
@@ -232,6 +256,11 @@ class _Options:
             if value not in allowed:
                 raise ConfigurationError(key, value, f"one or more of {_listed(allowed)}")
         return values
+
+    def flag(self, key: str) -> bool:
+        if (value := self.text(key).lower()) not in ("true", "false"):
+            raise ConfigurationError(key, value, "true or false")
+        return value == "true"
 
     def whole(self, key: str, least: int) -> int:
         value = self.text(key)

@@ -21,6 +21,7 @@ from flower_robust.protocol.report import RoundReport
 from server.averaging import OrderedFedAvg
 from server.evaluation import Evaluation, evaluate
 from server.journal import TRUST, Journal
+from server.masking import masking_of
 from server.rules import rule_of
 from server.standardisation import Standardisation, federated_standardisation
 
@@ -38,9 +39,10 @@ def main(grid: Grid, context: Context) -> None:
         journal.configure({**settings.to_config(), **about})
         federation = settings.federation()
         roster = members(settings, federation)
-        scale = standardisation(settings, federation, roster, grid)
+        masking = masking_of(settings)
+        scale = standardisation(settings, federation, roster, masking, grid)
         federation = federation if scale is None else federation.standardised(scale.mean, scale.deviation)
-        arms = [Arm(name, settings, federation, roster, journal) for name in settings.arms]
+        arms = [Arm(name, settings, federation, roster, masking, journal) for name in settings.arms]
         metrics = {arm.name: arm.run(grid, scale) for arm in arms}
     except RobustError as error:
         journal.fail(error)
@@ -51,9 +53,17 @@ def main(grid: Grid, context: Context) -> None:
 class Arm:
     """One strategy from the initial model to its last round; every round becomes a line of the journal."""
 
-    def __init__(self, name: str, settings: Settings, federation: Federation, roster: Roster, journal: Journal) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        federation: Federation,
+        roster: Roster,
+        masking: PeerMasking | None,
+        journal: Journal,
+    ) -> None:
         self.name, self.settings, self.federation, self.journal = name, settings, federation, journal
-        self.roster = roster
+        self.roster, self.masking = roster, masking
         self.model = build_model(settings.model, federation.shape, federation.classes, settings.seed)
         self.reports: dict[int, RoundReport] = {}
         self.last: Evaluation = evaluate(self.model, federation)
@@ -91,7 +101,7 @@ class Arm:
             rule=rule_of(settings.rule, settings.f, settings.hospitals),
             roster=self.roster,
             norm_bound=settings.norm_bound,
-            masking=PeerMasking(threshold=settings.threshold) if settings.threshold else None,
+            masking=self.masking,
             trust_file=settings.trust_file or self.journal.folder / TRUST,
             on_round=lambda report: self.reports.update({report.round: report}),
         )
@@ -119,12 +129,14 @@ class Arm:
         }
 
 
-def standardisation(settings: Settings, federation: Federation, roster: Roster, grid: Grid) -> Standardisation | None:
+def standardisation(
+    settings: Settings, federation: Federation, roster: Roster, masking: PeerMasking | None, grid: Grid
+) -> Standardisation | None:
     """Feature statistics as private sums, where the settings ask for them."""
     if settings.standardise != FEDERATED:
         return None
-    features, masking = math.prod(federation.shape), PeerMasking(threshold=settings.threshold)
-    return federated_standardisation(grid, features, roster, masking, settings.f)
+    assert masking is not None, "refused when the settings were read"
+    return federated_standardisation(grid, math.prod(federation.shape), roster, masking, settings.f)
 
 
 def loaded(model: nn.Module, arrays: ArrayRecord) -> nn.Module:

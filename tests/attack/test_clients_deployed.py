@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from flwr.app import Context, RecordDict
 
+from clients.app import run_of
 from clients.settings import Settings
 from flower_robust import Identity, Roster
 from flower_robust.commitments import RosterEntry
-from flower_robust.errors import ConfigurationError, QuorumNotReached
+from flower_robust.errors import ConfigurationError, QuorumNotReached, RobustError
 from server.app import app as server_app
 from tests.flower_double import RUN_ID, FakeGrid
 from tests.simulated import DEFAULTS, settings_for, simulate
@@ -30,10 +31,10 @@ def keys(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def held(keys: Path, **other: str):
+def held(keys: Path, **other: str | int | bool):
     """What a SuperNode's --node-config says; partitions are dealt the wrong way round, names decide."""
 
-    def node_config(i: int) -> dict[str, str]:
+    def node_config(i: int) -> dict[str, str | int | bool]:
         return {"identity": str(keys / f"{NAMES[6 - i]}.json"), "roster": str(keys / "roster.json"), **other}
 
     return node_config
@@ -55,6 +56,82 @@ def test_a_deployment_without_a_roster_is_refused_in_one_line_and_in_the_run_fol
     with pytest.raises(ConfigurationError, match=r"^roster: found '', required the path of roster\.json") as refused:
         simulate(keys / "run", held(keys), roster="", **OPTIONS)
     assert failure(keys / "run") == str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.fixture
+def server_key(keys: Path) -> str:
+    """The server's identity is in the folder; this is what the coordinator reads out."""
+    server = Identity.generate("server")
+    server.save(keys / "server.json")
+    return server.public_key.hex()
+
+
+def offered(keys: Path, **other: object) -> dict[str, object]:
+    """The run's options of a server that gives everything that a site can demand."""
+    given = {"strict": True, "min_accepted": 4, "server_identity": str(keys / "server.json")}
+    return {**OPTIONS, "rounds": 1, "roster": str(keys / "roster.json"), **given, **other}
+
+
+def test_sites_that_demand_strict_rounds_company_and_the_server_s_key_train_with_who_gives_them(
+    keys: Path, server_key: str
+) -> None:
+    demands = {"strict": True, "min-accepted": 4, "server-key": server_key, "threshold": 1}
+    _, lines = simulate(keys / "run", held(keys, **demands), **offered(keys))
+    report = lines[1]["report"]
+    assert report["accepted"] == NAMES and not report["faults"] and "echo" in report["seconds"]
+
+
+@pytest.mark.parametrize("standardise", ["none", "federated"])
+@pytest.mark.parametrize(
+    ("lacking", "refusal"),
+    [
+        ({"strict": False}, "found a round that is not strict, required a strict one"),
+        ({"min_accepted": 3}, "found min_accepted 3, required at least 4"),
+        ({"server_identity": ""}, r"found the server key [0-9a-f]{64}, required {server_key}, as this site insists"),
+    ],
+)
+def test_sites_refuse_a_server_that_gives_less_than_they_demand(
+    keys: Path, server_key: str, lacking: dict[str, object], refusal: str, standardise: str
+) -> None:
+    demands = {"strict": True, "min-accepted": 4, "server-key": server_key}
+    with pytest.raises(QuorumNotReached, match=refusal.replace("{server_key}", server_key)):
+        simulate(keys / "run", held(keys, **demands), **offered(keys, standardise=standardise, **lacking))
+    assert re.search(refusal.replace("{server_key}", server_key), failure(keys / "run"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"^server-identity: found '.*', required a readable identity file \(No such file or directory\), as"),
+        ("{}", r"server\.json: found no identity, required JSON with \"name\" and \"secret_key\""),
+    ],
+)
+def test_a_server_without_its_identity_does_not_start(keys: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (keys / "server.json").write_text(content)
+    with pytest.raises(RobustError, match=message) as refused:
+        simulate(keys / "run", held(keys), **offered(keys))
+    assert failure(keys / "run") == str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_real_hospitals_attack_nobody_though_the_plain_arm_orders_it(keys: Path) -> None:
+    options = {**OPTIONS, "threshold": 0, "arms": "fedavg", "rounds": 1, "standardise": "none"}
+    honest, _ = simulate(keys / "honest", held(keys), **options)
+    ordered, _ = simulate(keys / "ordered", held(keys), **options, attack="sign-flip", malicious=2)
+    assert honest["fedavg"] == ordered["fedavg"]
+
+
+def test_a_real_hospital_reads_settings_and_records_for_nothing_but_the_training(keys: Path, monkeypatch) -> None:
+    read: list[int] = []
+
+    def counted(context: Context):
+        read.append(context.node_id)
+        return run_of(context)
+
+    monkeypatch.setattr("clients.app.run_of", counted)
+    options = {**OPTIONS, "rounds": 1, "standardise": "none", "roster": str(keys / "roster.json")}
+    simulate(keys / "run", held(keys), **options)
+    assert sorted(read) == [100 + i for i in range(7)]
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,13 @@ from tests.simulated import DEFAULTS, settings_for
         ({"malicious": 2}, "attack: found 'none', required what 2 malicious hospitals do"),
         ({"attack": "ipm", "knowledge": "own"}, "knowledge: found 'own', required one of colluders, all"),
         ({"attack": "alie", "knowledge": "colluders", "malicious": 1}, "required at least 2 known updates for alie"),
+        ({"threshold": 2, "strict": "maybe"}, "strict: found 'maybe', required true or false"),
+        ({"strict": True}, "strict: found 'True', required a threshold above 0: it binds masked rounds"),
+        ({"min-accepted": 5}, "min-accepted: found '5', required a threshold above 0"),
+        ({"server-identity": "/key.json"}, "server-identity: found '/key.json', required a threshold above 0"),
+        ({"threshold": 2, "min-accepted": "most"}, "min-accepted: found 'most', required a whole number"),
+        ({"threshold": 2, "min-accepted": 3}, "min-accepted: found 3, required t + 2 = 4 to 10 hospitals"),
+        ({"threshold": 2, "min-accepted": 11}, "min-accepted: found 11, required t + 2 = 4 to 10 hospitals"),
         ({"arms": "fedavg,magic"}, "arms: found 'magic', required one or more of fedavg, robust"),
         ({"dataset": "heart", "data-dir": "/nowhere"}, "data-dir: found '/nowhere', required an existing folder"),
         ({"colour": "red"}, "run config: found 'colour', required one of alpha, "),
@@ -72,6 +79,13 @@ def test_settings_read_back_and_recipes_are_whole(dataset: str) -> None:
     assert Settings.from_config(settings.to_config()) == settings
     assert settings.malicious == ("hospital-03", "hospital-05") and settings.f == 2 and settings.knowledge == "all"
     assert "auto" not in settings.to_config().values()
+
+
+def test_what_binds_masked_rounds_reads_back() -> None:
+    assert settings_for(threshold=2).min_accepted == 5 and not settings_for().min_accepted
+    settings = settings_for(threshold=2, min_accepted=6, strict=True, server_identity="/server.json")
+    assert (settings.min_accepted, settings.strict, settings.server_identity) == (6, True, "/server.json")
+    assert Settings.from_config(settings.to_config()) == settings
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)

@@ -169,6 +169,7 @@ CLIENT_PATH = (
     "flower_robust.masking",
     "flower_robust.trust",
     "flower_robust.flower.mod",
+    "clients.app",
 )
 
 
