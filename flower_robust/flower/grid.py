@@ -20,7 +20,7 @@ Reply = Message | Exception
 _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, AssertionError, RecursionError, DecodeError)
 """What parsing a reply raises; anything else is the network's failure, which is nobody's fault."""
 
-_SHORTEST, _LONGEST = 0.02, 1.0
+_SHORTEST, _LONGEST = 0.005, 0.5
 
 
 def push(grid: Grid, messages: Sequence[Message]) -> list[Message]:
@@ -43,9 +43,9 @@ def collect(grid: Grid, messages: Iterable[Message], deadline: float) -> Iterato
 
 
 def pause(started: float, deadline: float) -> float:
-    """Seconds until the next poll: a tenth of the time waited so far, 20 ms to 1 s, never past the deadline."""
+    """Seconds until the next poll: a twentieth of the time waited so far, 5 ms to 0.5 s, never past the deadline."""
     now = time.monotonic()
-    return max(0.0, min(max(_SHORTEST, (now - started) / 10), _LONGEST, deadline - now))
+    return max(0.0, min(max(_SHORTEST, (now - started) / 20), _LONGEST, deadline - now))
 
 
 def _pull(grid: Grid, message_id: str) -> Reply | None:

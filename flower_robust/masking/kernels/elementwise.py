@@ -5,12 +5,15 @@ import numpy.typing as npt
 from numpy import uint32 as u32
 from numpy import uint64 as u64
 
-from flower_robust.masking.kernels.compiled import kernel
+from flower_robust.masking.kernels.compiled import inline, kernel
 from flower_robust.masking.kernels.modular import add, multiply, reduce, subtract
 
 Lanes = npt.NDArray[np.uint32]
 Wide = npt.NDArray[np.uint64]
 Integers = npt.NDArray[np.int32]
+
+RUN = 512
+"""Words that are accepted at a time: with q just below 2^31, one run in thirty holds a word to reject."""
 
 
 @kernel("u4[:] u4[:] u4[:] u4")
@@ -72,9 +75,19 @@ def centred(x1: Lanes, x2: Lanes, out: npt.NDArray[np.int64], crt: Wide) -> None
         out[j] = np.int64(v - q) if v > q >> u64(1) else np.int64(v)
 
 
-@kernel("u4[:] u4[:] i8 u4 -> i8")
-def accept(words: Lanes, out: Lanes, have: int, q: u32) -> int:
-    """Append the words whose low 31 bits are below q to out[have:]; returns the new count. Exactly uniform."""
+@inline
+def _low_bits(words: Lanes, out: Lanes) -> u32:
+    """out = the low 31 bits of every word; returns the largest."""
+    largest = u32(0)
+    for j in range(words.shape[0]):
+        v = u32(words[j] & u32(0x7FFFFFFF))
+        out[j] = v
+        largest = max(largest, v)
+    return largest
+
+
+@inline
+def _accept_each(words: Lanes, out: Lanes, have: int, q: u32) -> int:
     room = out.shape[0]
     for j in range(words.shape[0]):
         if have == room:
@@ -82,6 +95,21 @@ def accept(words: Lanes, out: Lanes, have: int, q: u32) -> int:
         v = u32(words[j] & u32(0x7FFFFFFF))
         out[have] = v
         have += 1 if v < q else 0
+    return have
+
+
+@kernel("u4[:] u4[:] i8 u4 -> i8")
+def accept(words: Lanes, out: Lanes, have: int, q: u32) -> int:
+    """Append the words whose low 31 bits are below q to out[have:]; returns the new count. Exactly uniform.
+
+    Runs of words without one to reject are copied as vectors.
+    """
+    room = out.shape[0]
+    for start in range(0, words.shape[0], RUN):
+        run = words[start : start + RUN]
+        end = have + run.shape[0]
+        whole = end <= room and _low_bits(run, out[have:end]) < q
+        have = end if whole else _accept_each(run, out, have, q)
     return have
 
 
