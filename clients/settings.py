@@ -60,6 +60,7 @@ class Settings:
     min_accepted: int
     strict: bool
     server_identity: str
+    step_timeout: float
     attack: str
     strength: float
     knowledge: str
@@ -140,6 +141,7 @@ def _resolved(config: Mapping[str, Value]) -> Settings:
         min_accepted=_min_accepted(options),
         strict=_masked_only(options, "strict", options.flag("strict"), False),
         server_identity=_masked_only(options, "server-identity", options.text("server-identity"), ""),
+        step_timeout=options.positive("step-timeout"),
         attack=attack,
         strength=ATTACKS[attack].strength if options.is_auto("strength") else options.positive("strength"),
         knowledge=_knowledge(options, ATTACKS[attack]),

@@ -102,6 +102,7 @@ class Arm:
             roster=self.roster,
             norm_bound=settings.norm_bound,
             masking=self.masking,
+            wait=settings.step_timeout,
             trust_file=settings.trust_file or self.journal.folder / TRUST,
             on_round=lambda report: self.reports.update({report.round: report}),
         )

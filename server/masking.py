@@ -15,7 +15,9 @@ def masking_of(settings: Settings) -> PeerMasking | None:
     """
     if not settings.threshold:
         return None
-    masking = PeerMasking(settings.threshold, settings.min_accepted, settings.strict)
+    masking = PeerMasking(
+        settings.threshold, settings.min_accepted, settings.strict, step_timeout=settings.step_timeout
+    )
     path = settings.server_identity
     return replace(masking, server=server_identity(path)) if path else masking
 

@@ -4,6 +4,7 @@ Two masked rounds: a histogram of magnitudes, which says how large each feature 
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from flwr.app import ConfigRecord
@@ -41,13 +42,15 @@ def federated_standardisation(
     """
     if undeclared := [entry.name for entry in roster if not entry.rows]:
         raise ConfigurationError("roster", f"{undeclared[0]} with 0 rows", "rows for everybody, or standardise=none")
-    votes = private_sums(grid, {MAGNITUDES: np.ones((features, len(EXPONENTS)))}, roster=roster, masking=masking)
+    seconds = masking.step_timeout
+    asked = partial(private_sums, grid, roster=roster, masking=masking, wait=seconds, timeout=seconds)
+    votes = asked({MAGNITUDES: np.ones((features, len(EXPONENTS)))})
     reaching = votes.sums[MAGNITUDES][:, ::-1].cumsum(axis=1)[:, ::-1] > f + 0.5
     reach = np.exp2([EXPONENTS[np.flatnonzero(row)[-1]] for row in reaching])
     rows = float(max(entry.rows for entry in roster))
     bounds = {"count": np.array([rows]), "sum": rows * reach, "squares": rows * reach**2}
     assert tuple(bounds) == SUMS
-    found = private_sums(grid, bounds, roster=roster, masking=masking).sums
+    found = asked(bounds).sums
     n = found["count"][0]
     mean = found["sum"] / n
     variance = np.clip(found["squares"] / n - mean**2, 0, None) * n / (n - 1)

@@ -121,6 +121,21 @@ def test_real_hospitals_attack_nobody_though_the_plain_arm_orders_it(keys: Path)
     assert honest["fedavg"] == ordered["fedavg"]
 
 
+def test_the_run_s_step_timeout_is_how_long_every_message_but_the_training_lives(keys: Path, monkeypatch) -> None:
+    lives: dict[str, set[float]] = {}
+    push = FakeGrid.push_messages
+
+    def noted(grid: FakeGrid, messages):
+        for message in messages:
+            lives.setdefault(message.metadata.message_type, set()).add(message.metadata.ttl)
+        return push(grid, messages)
+
+    monkeypatch.setattr(FakeGrid, "push_messages", noted)
+    options = {**OPTIONS, "rounds": 1, "standardise": "federated", "roster": str(keys / "roster.json")}
+    simulate(keys / "run", held(keys), **options, step_timeout=300)
+    assert lives == {"query.private_sums": {300.0}, "train": {300.0, 3600.0}}
+
+
 def test_a_real_hospital_reads_settings_and_records_for_nothing_but_the_training(keys: Path, monkeypatch) -> None:
     read: list[int] = []
 

@@ -47,6 +47,7 @@ from tests.simulated import DEFAULTS, settings_for
         ({"strict": True}, "strict: found 'True', required a threshold above 0: it binds masked rounds"),
         ({"min-accepted": 5}, "min-accepted: found '5', required a threshold above 0"),
         ({"server-identity": "/key.json"}, "server-identity: found '/key.json', required a threshold above 0"),
+        ({"step-timeout": 0}, "step-timeout: found '0', required a finite number above 0"),
         ({"threshold": 2, "min-accepted": "most"}, "min-accepted: found 'most', required a whole number"),
         ({"threshold": 2, "min-accepted": 3}, "min-accepted: found 3, required t + 2 = 4 to 10 hospitals"),
         ({"threshold": 2, "min-accepted": 11}, "min-accepted: found 11, required t + 2 = 4 to 10 hospitals"),
