@@ -10,6 +10,8 @@ from flower_robust.aggregation import MultiKrum
 from flower_robust.errors import ClientFault, RobustError, RoundAborted
 from flower_robust.protocol.client import MaskedClient
 from flower_robust.protocol.masked_round import MaskedOutcome
+from flower_robust.protocol.replies import Echo
+from flower_robust.types import Digest
 from tests import protocol_liars as liars
 from tests.protocol_world import World
 
@@ -61,6 +63,14 @@ class Flipped(MaskedClient):
         return self._flipped("unmask", super().unmask(message))
 
 
+class OtherEcho(MaskedClient):
+    """Signs, rightly, that it will unmask another decision than the server's."""
+
+    def echo(self, message):
+        plan, decision = self.state.dealt.plan.digest, Echo.decode(super().echo(message)).decision
+        return Echo.sign(self.identity, plan, Digest(decision[::-1])).encode()
+
+
 def at(kind: type[MaskedClient], step: str) -> type[MaskedClient]:
     """`kind` acting at `step`."""
     return type(kind.__name__, (kind,), {"at": step})
@@ -84,6 +94,7 @@ FAULTS: Mapping[tuple[str, str], type[MaskedClient]] = {
     ("challenge", "wrong distance shares"): liars.WrongDistances,
     ("challenge", "wrong pads"): liars.WrongPads,
     ("challenge", "wrong pad keys"): liars.WrongKeys,
+    ("echo", "another decision signed"): OtherEcho,
     ("unmask", "wrong shares of the sum"): liars.WrongUnmask,
 }
 

@@ -6,7 +6,7 @@ Two rounds: what fails before the first fails there, everything else in the seco
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
@@ -24,7 +24,7 @@ from tests.flower_masked import C, MaskedNodes
 
 N, QUORUM, COUNTS = 7, 5, (1, 2, 3)
 NAMES = [f"hospital-{i}" for i in range(N)]
-PHASES, MASKED_PHASES = ("enrol", "train", "evaluate"), ("enrol", "train", "challenge", "unmask")
+PHASES, MASKED_PHASES = ("enrol", "train", "evaluate"), ("enrol", "train", "challenge", "echo", "unmask")
 BEFORE_ROUNDS = ("enrol",)
 ROUNDS = 2
 FIRST_NODE = 1000
@@ -124,11 +124,11 @@ def kinds(phase: str) -> dict[str, Callable[[], Fault]]:
 
 
 def cells(masking: PeerMasking | None = None) -> Iterator[Cell]:
-    """Every phase, kind and count, n = 7, MultiKrum(f=1), quorum 5."""
+    """Every phase, kind and count, n = 7, MultiKrum(f=1), quorum 5; the echo's rounds are strict."""
     for phase in PHASES if masking is None else MASKED_PHASES:
         for kind, fault in kinds(phase).items():
             for count in COUNTS:
-                yield cell(phase, kind, fault, count, masking)
+                yield cell(phase, kind, fault, count, masking and replace(masking, strict=phase == "echo"))
 
 
 def cell(phase: str, kind: str, fault: Callable[[], Fault], count: int, masking: PeerMasking | None = None) -> Cell:
