@@ -8,7 +8,7 @@ from torch import Tensor
 from flower_robust.aggregation.foolsgold import cosines
 from flower_robust.aggregation.geometry import Geometry
 from flower_robust.aggregation.loner import LonerFilter
-from flower_robust.aggregation.mean import Mean, by_size
+from flower_robust.aggregation.mean import Mean, by_size, within_reach
 from flower_robust.aggregation.rule import Weighting
 
 STRICT, LENIENT, SPREADS = 0.06, 0.2, 5.0
@@ -51,13 +51,14 @@ def _standing_out(contrast: Tensor, f: int) -> Tensor:
 
 @dataclass(frozen=True, repr=False)
 class CompanyFilter(Weighting):
-    """The mean, by declared size, of the rows that belong to no minority; near copies share one voice.
+    """The mean, by declared size, of the rows that belong to no minority; near copies share one voice, long rows less.
 
-    k_i = [company_i < 1], v_i = k_i / Σ_j k_j clip((c_ij − 0.95) / 0.05, 0, 1), w_i = v_i n_i / Σ_j v_j n_j
+    k_i = [company_i < 1], v_i = k_i / Σ_j k_j clip((c_ij − 0.95) / 0.05, 0, 1), w_i = v_i r_i n_i / Σ_j v_j r_j n_j
+    with r_i = min(1, m / |x_i|), m = the (n−f)-th smallest |x_j|: nobody pushes further than an honest row
 
-    Updates Float[n, d], n >= 2f+1, each already clipped to the plan's norm bound: what a liar does before it stands out
-    is bounded by that alone. The rule judges one round; `BetaTrust` sums up `company` over many, which is what finds a
-    minority that hides. Raises TooFewRows (nobody is blamed), NonFiniteRows (the rows' senders are at fault).
+    Updates Float[n, d], n >= 2f+1, each already clipped to the plan's norm bound. The rule judges one round;
+    `BetaTrust` sums up `company` over many, which is what finds a minority that hides. Raises TooFewRows (nobody is
+    blamed), NonFiniteRows (the rows' senders are at fault).
 
     FoolsGold's idea (Fung et al., RAID 2020: sybils are too similar), but measured against what honest updates show in
     the same round, so that honest agreement is no fault. `benchmarks/robustness` compares it.
@@ -73,13 +74,15 @@ class CompanyFilter(Weighting):
         self.check(geometry.n)
         kept = (company(geometry, self.f) < 1).double()
         copies = ((cosines(geometry) - COPY) / (1 - COPY)).clamp(0, 1).fill_diagonal_(1.0)
-        return by_size(kept / (copies @ kept).clamp(min=1.0), geometry)
+        voices = kept / (copies @ kept).clamp(min=1.0)
+        return by_size(voices * within_reach(geometry, self.f), geometry)
 
 
 def default_rule(f: int) -> Weighting:
     """The rule that `RobustAggregation` uses where none is given: one liar has no company, two or more have.
 
-    Each is the mean by declared size as long as nobody stands out. docs/robustness.md shows the table that chose them.
+    From one liar on, each is the mean by declared size as long as nobody stands out; without a liar nobody's declared
+    rows count. docs/robustness.md shows the table that chose them.
     """
     if f == 0:
         return Mean()

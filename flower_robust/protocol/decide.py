@@ -46,7 +46,7 @@ def decide(geometry: Geometry, rule: Weighting, names: Sequence[str], trust: Seq
     rule_weights[voters] = rule.weights(geometry.subset(voters))
     weights = _trusted(rule_weights, factors)
     distances = distances_to_sum(geometry, weights)
-    evidence = evidence_of(names, rule_weights, distances, geometry, rule.f)
+    evidence = evidence_of(names, rule_weights, distances, geometry, rule.f, trust)
     return Decision(tuple(names), geometry, rule_weights, weights, evidence)
 
 
@@ -72,7 +72,7 @@ def decide_rows(
     voters = _voters(torch.tensor(trust, dtype=torch.float64), rule)
     aggregate = rule(rows if len(voters) == len(rows) else rows[voters])
     distances = torch.stack([torch.linalg.vector_norm(row - aggregate, dtype=torch.float64) for row in rows]).cpu()
-    evidence = evidence_of(names, None, distances, geometry, rule.f)
+    evidence = evidence_of(names, None, distances, geometry, rule.f, trust)
     return aggregate, Decision(tuple(names), geometry, None, None, evidence)
 
 
@@ -107,10 +107,10 @@ def distances_to_sum(geometry: Geometry, weights: Tensor) -> Tensor:
     return (to_rows - spread / 2).clamp(min=0).sqrt()
 
 
-def cosines_to_others(geometry: Geometry) -> Tensor:
+def cosines_to_others(geometry: Geometry, heard: Tensor | None = None) -> Tensor:
     """Float64[n]: cosine of each update to the centre of the others' directions.
 
-        cos(x_i, sum_{j != i} x_j / |x_j|)
+        cos(x_i, sum_{j != i} h_j x_j / |x_j|)          heard: h, Float64[n] of 0 and 1; None: everybody
 
     A direction counts 1 however long its update is, so f < n/2 liars cannot turn the centre by shouting (spatial sign:
     Möttönen and Oja 1995, section 2). The zero update has cosine 0.
@@ -118,19 +118,28 @@ def cosines_to_others(geometry: Geometry) -> Tensor:
     norms = geometry.squared_norms.sqrt()
     inverse = torch.where(norms > 0, 1 / norms.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
     cosines = geometry.gram * inverse[:, None] * inverse[None, :]
-    own = cosines.diagonal()
-    inner = cosines.sum(1) - own
-    squared = (cosines.sum() - 2 * inner - own).clamp(min=0)
+    heard = torch.ones_like(norms) if heard is None else heard
+    own = heard * cosines.diagonal()
+    inner = cosines @ heard - own
+    squared = (heard @ cosines @ heard - heard * (2 * inner + own)).clamp(min=0)
     return torch.where(squared > 1e-12, inner / squared.clamp(min=1e-12).sqrt(), 0.0).clamp(-1, 1)
 
 
 def evidence_of(
-    names: Sequence[str], weights: Tensor | None, distances: Tensor, geometry: Geometry, f: int
+    names: Sequence[str],
+    weights: Tensor | None,
+    distances: Tensor,
+    geometry: Geometry,
+    f: int,
+    trust: Sequence[float],
 ) -> tuple[Evidence, ...]:
     """What trust is told of the accepted updates: `weights` of the rule, before trust, None for coordinate-wise ones;
-    `distances` to the aggregate; f: how many may act together."""
+    `distances` to the aggregate; f: how many may act together. The centre is that of those with `trust` above 0: from
+    quarantine nobody makes an honest outlier look worse."""
     given = [None] * len(names) if weights is None else weights.tolist()
-    seen = (distances.tolist(), cosines_to_others(geometry).tolist(), company(geometry, f).tolist())
+    heard = torch.tensor(trust, dtype=torch.float64).sign()
+    cosines = cosines_to_others(geometry, heard)
+    seen = (distances.tolist(), cosines.tolist(), company(geometry, f).tolist())
     rows = zip(names, given, *seen, strict=True)
     return tuple(Evidence(name, weight=w, distance=d, cosine=c, company=m) for name, w, d, c, m in rows)
 

@@ -107,7 +107,8 @@ def group(measured: Measured, rule: Rule, trust: Mapping[str, float]) -> tuple[D
     rows = [dict.fromkeys(drawn[start::groups], PARAMETERS.weight_cap) for start in range(groups)]
     n, geometry = len(measured.dealers), measured.geometry
     distances = distances_to_sum(geometry, torch.full((n,), 1 / n, dtype=torch.float64))
-    evidence = evidence_of(measured.names, None, distances, geometry, rule.f)
+    factors = [trust[name] for name in measured.names]
+    evidence = evidence_of(measured.names, None, distances, geometry, rule.f, factors)
     return _decided(measured, rows), Decision(measured.names, geometry, None, None, evidence)
 
 

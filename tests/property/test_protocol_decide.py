@@ -18,6 +18,7 @@ from flower_robust.aggregation import (
     MultiKrum,
     NearestNeighborMixing,
     NormClipping,
+    Rule,
     Weighting,
     weighted_sum,
 )
@@ -67,10 +68,22 @@ def test_distances_to_the_sum_are_those_of_the_rows(seed: int, whole: bool) -> N
 @given(SEEDS)
 def test_cosines_are_those_of_the_rows(seed: int) -> None:
     rows = rows_of(seed)
-    directions = rows / rows.norm(dim=1, keepdim=True)
-    centres = directions.sum(0) - directions
-    expected = torch.cosine_similarity(rows, centres)
-    torch.testing.assert_close(cosines_to_others(Geometry.of(rows)), expected, rtol=1e-6, atol=1e-6)
+    heard = torch.tensor(trust_of(seed), dtype=torch.float64).round()
+    for h in (torch.ones(7, dtype=torch.float64), heard):
+        directions = h[:, None] * rows / rows.norm(dim=1, keepdim=True)
+        expected = torch.cosine_similarity(rows, directions.sum(0) - directions)
+        torch.testing.assert_close(cosines_to_others(Geometry.of(rows), h), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("rule", [MultiKrum(f=1), Median()], ids=repr)
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+def test_from_quarantine_nobody_makes_another_look_worse(rule: Rule, seed: int) -> None:
+    rows, trust = rows_of(seed), [1.0] * 5 + [0.0] * 2
+    others = torch.cat([rows[:5], -rows[:1].expand(2, -1)])
+    seen = [decide_rows(sent, rule, names_of(7), trust)[1].evidence[:5] for sent in (rows, others)]
+    before, after = ([evidence.cosine for evidence in found] for found in seen)
+    assert before == pytest.approx(after, rel=1e-6, abs=1e-6)
 
 
 @settings(max_examples=20, deadline=None)
