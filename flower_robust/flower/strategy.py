@@ -62,7 +62,8 @@ class RobustAggregation(Strategy):
     `strategy`: FedAvg, FedProx, FedAvgM, FedAdam or another that sends one model and averages replies; it samples and
     configures, and receives ONE reply, its metrics weighted by the roster's declared rows. `rule`: from
     `flower_robust.aggregation`; without one, `default_rule(f)` for at most `f` malicious clients, a fifth of the
-    expected ones where `f` is not given (docs/robustness.md says why). `roster`: who may take part.
+    expected ones where `f` is not given (docs/robustness.md says why): from f = 1 on it weighs updates by the roster's
+    declared rows, between half and twice the median's. `roster`: who may take part.
     `norm_bound`: C, the longest L2 norm of an update.
     `masking`: None shows the server every update; PeerMasking(threshold=t) shows it one weighted sum of them.
     `trust`: how evidence becomes reputation. `reference(round, arrays)`: the server's own update, for ReferenceTrust.
