@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.masking.costs import Federation, masked_round
+from flower_robust.masking.parameters import PARAMETERS as RING
+from flower_robust.protocol.sizes import Sizes
 
 CLIENTS = (5, 10, 20, 50, 100)
 PARAMETERS = (10**5, 10**6, 10**7)
@@ -73,14 +75,30 @@ def _of(rows: list[dict[str, float]], variable: str) -> list[float]:
     return sorted({row[variable] for row in rows})
 
 
-HEAD = "    n         d   client s  server s   MB up  MB down  client peak/y  server peak MB  held MB"
+def client_parts(n: int, d: int) -> dict[str, float]:
+    """What must exist at once at a client, over its y of 8·d bytes: no order of work needs less than the upload when it
+    submits, nor less than the shares when it answers the challenge."""
+    sizes = Sizes.of(Federation(n, d).plan(0))
+    polynomials = (sizes.t + 1) * sizes.secret_words + (2 * sizes.t + 1) * sizes.zero_words
+    found = {
+        "y in whole blocks": sizes.upload_bytes,
+        "envelopes": (n - 1) * sizes.envelope_bytes,
+        "polynomials that are dealt": 8 * polynomials,
+        "then: shares of all dealers": n * sizes.share_bytes,
+        "the sketch of a": 8 * RING.m * RING.N,
+    }
+    return {part: size / (8 * d) for part, size in found.items()}
+
+
+HEAD = "    n         d   client s  server s   MB up  MB down  client peak/y  upload/y  server peak MB  held MB"
 
 
 def line(r: dict[str, float]) -> str:
     """One row, for a person."""
     return (
         f"{r['n']:5.0f} {r['d']:9.0f} {r['client_seconds']:10.3f} {r['server_seconds']:9.3f} {r['sent'] / 1e6:7.2f}"
-        f" {r['received'] / 1e6:8.2f} {r['client_peak'] / (8 * r['d']):14.2f} {r['server_peak'] / 1e6:15.1f}"
+        f" {r['received'] / 1e6:8.2f} {r['client_peak'] / (8 * r['d']):14.2f} {r['sent'] / (8 * r['d']):9.2f}"
+        f" {r['server_peak'] / 1e6:15.1f}"
         f" {r['held'] / 1e6:8.0f}"
     )
 
@@ -111,6 +129,10 @@ def main() -> int:
             continue
         rows.append(json.loads(done.stdout))
         print(line(rows[-1]), flush=True)
+    for row in rows:
+        if row["client_peak"] > 4 * 8 * row["d"]:
+            parts = ", ".join(f"{part} {size:.2f}" for part, size in client_parts(row["n"], row["d"]).items())
+            print(f"a client's memory over its y at n={row['n']} d={row['d']}: {parts}")
     for slope in exponents(rows):
         print(f"{slope['what']}: {slope['fitted']:.2f}, largest term {slope['expected']} ({slope['term']})")
     if args.json is not None:

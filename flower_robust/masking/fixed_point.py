@@ -14,7 +14,7 @@ from flower_robust.masking.kernels import elementwise
 from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.stream import Stream
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 14
 
 
 @dataclass(frozen=True)

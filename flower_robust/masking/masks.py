@@ -14,6 +14,8 @@ from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import PLANES, Coefficients, Residues, planes
 from flower_robust.masking.stream import Stream, uniform
 
+_CHUNK = 1 << 16
+
 
 def draw_secret(seed: bytes) -> Coefficients:
     """A uniform secret s, residues [2, N] (32 KiB), from 32 secret bytes."""
@@ -26,8 +28,15 @@ def add_noise(x: npt.NDArray[np.int32], seed: bytes) -> npt.NDArray[np.int32]:
     x: int32 [B·N]; seed: 32 secret bytes, used for nothing else. Returns a new int32 [B·N].
     """
     noisy = x.copy()
-    elementwise.add_binomial(noisy, Stream(seed, "e").words(x.shape[0] // 2))
+    _add_noise(noisy, seed)
     return noisy
+
+
+def _add_noise(x: npt.NDArray[np.int32], seed: bytes) -> None:
+    stream = Stream(seed, "e")
+    for start in range(0, x.shape[0], _CHUNK):
+        chunk = x[start : start + _CHUNK]
+        elementwise.add_binomial(chunk, stream.words(chunk.shape[0] // 2))
 
 
 def mask(x: npt.NDArray[np.int32], s: Coefficients, a: PublicElements, noise_seed: bytes) -> Residues:
@@ -39,16 +48,24 @@ def mask(x: npt.NDArray[np.int32], s: Coefficients, a: PublicElements, noise_see
     bytes. Returns y: uint32 [2, B, N], 8 bytes per parameter.
     Lyubashevsky, Peikert, Regev 2010 (RLWE); a secret and a noise seed must never serve two updates.
     """
-    noisy, s_points = add_noise(x, noise_seed).reshape(a.B, PARAMETERS.N), ring.to_points(s)
     y = np.empty((2, a.B, PARAMETERS.N), np.uint32)
+    mask_into(y, x.copy(), s, a, noise_seed)
+    return y
+
+
+def mask_into(y: Residues, x: npt.NDArray[np.int32], s: Coefficients, a: PublicElements, noise_seed: bytes) -> None:
+    """`mask`, written to y [2, B, N]; the noise is added to x in place, so that nothing else of this size exists."""
+    _add_noise(x, noise_seed)
+    noisy, s_points = x.reshape(a.B, PARAMETERS.N), ring.to_points(s)
 
     def fill(p: int) -> None:
         for blocks in a.groups():
-            planes()[p].product_coefficients(a.points(p, blocks), s_points[p], y[p, blocks])
-            elementwise.add_signed(y[p, blocks].reshape(-1), noisy[blocks].reshape(-1), planes()[p].constants[0])
+            out = y[p, blocks]
+            a.points_into(out, p, blocks)
+            planes()[p].product_coefficients(out, s_points[p], out)
+            elementwise.add_signed(out.reshape(-1), noisy[blocks].reshape(-1), planes()[p].constants[0])
 
     each(fill, PLANES)
-    return y
 
 
 def unmask(total: Residues, s: Coefficients, a: PublicElements) -> npt.NDArray[np.int64]:

@@ -32,6 +32,10 @@ class PublicElements:
     def points(self, plane: int, blocks: slice) -> Residues:
         """Points [K, N] of one range of `groups` in one plane."""
         out = np.empty((blocks.stop - blocks.start, PARAMETERS.N), np.uint32)
+        self.points_into(out, plane, blocks)
+        return out
+
+    def points_into(self, out: Residues, plane: int, blocks: slice) -> None:
+        """`points`, written to `out` [K, N]."""
         stream = Stream(self.seed, "a", 2 * (blocks.start // GROUP) + plane)
         stream.residues_into(out.reshape(-1), planes()[plane].q)
-        return out

@@ -21,14 +21,15 @@ import numpy as np
 import numpy.typing as npt
 
 from flower_robust.masking.kernels import elementwise, sketching
-from flower_robust.masking.parallel import each
+from flower_robust.masking.parallel import cores, each
 from flower_robust.masking.parameters import PARAMETERS, ParameterSet
 from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import PLANES, Points, Residues, planes
 from flower_robust.masking.stream import Stream
 
-ROOM = 5 << 19
-"""Bytes of sketch shares that exist at a time: all of them up to 35 clients. Each part transforms the shares of s anew.
+ROOM = 2 << 20
+"""Bytes for the shares of s and of the sketches together: all ring sums of up to 19 clients, two at a time from 50 on.
+Each part transforms the shares of s anew.
 """
 
 
@@ -96,19 +97,19 @@ def sketches(P: SketchMap, ys: Sequence[Residues]) -> Residues:
 
 def public_sums(P: SketchMap, a: PublicElements) -> Points:
     """A_l = Σ_b κ_lb·X^(r_lb)·a_b as points [2, m, N], from the expansion of a."""
-    out = np.empty((2, P.starts.shape[0], PARAMETERS.N), np.uint32)
 
-    def fill(p: int) -> None:
+    def sums(p: int) -> Residues:
         plane, totals = planes()[p], _no_sums(P)
         for blocks in a.groups():
             coefficients = a.points(p, blocks)
             plane.transform_back(coefficients)
             _add_rotated(P, totals, coefficients, blocks, p)
-        elementwise.reduce_wide(totals.reshape(-1), out[p].reshape(-1), plane.constants)
-        plane.transform(out[p])
+        del coefficients
+        out = _reduced(totals, p)
+        plane.transform(out)
+        return out
 
-    each(fill, PLANES)
-    return out
+    return np.stack(each(sums, PLANES))
 
 
 @lru_cache(maxsize=2)
@@ -129,25 +130,26 @@ def sketch_shares(P: SketchMap, A: Points, y_sketches: Residues, shares: Residue
     """
     out = np.moveaxis(np.empty((2, len(shares), *y_sketches.shape[2:]), np.uint32), 0, 1)
 
-    def fill(work: tuple[int, int]) -> None:
-        i, p = work
-        plane, point, into = planes()[p], shares[i, p].reshape(1, -1).copy(), out[i, p]
-        plane.transform(point)
-        products = np.empty_like(A[p])
-        plane.product_coefficients(A[p], point[0], products)
-        _count(P, products, p, into)
-        elementwise.difference_lanes(
-            y_sketches[i, p].reshape(-1), into.reshape(-1), into.reshape(-1), plane.constants[0]
-        )
+    step = max(1, cores() // 2)
 
-    each(fill, [(i, p) for i in range(len(shares)) for p in PLANES])
+    def fill(work: tuple[int, int]) -> None:
+        p, first = work
+        plane, scratch, totals = planes()[p], np.empty((3, PARAMETERS.N), np.uint32), np.empty(P.c, np.uint64)
+        room = (scratch, totals, plane.forward, plane.backward, plane.constants)
+        for i in range(first, len(shares), step):
+            s, shown = (np.ascontiguousarray(rows[i, p]) for rows in (shares, y_sketches))
+            sketching.share(s, A[p], shown, P.buckets, P.weights, out[i, p], *room)
+
+    each(fill, [(p, first) for p in PLANES for first in range(step)])
     return out
 
 
 def sketch_share_parts(P: SketchMap, A: Points, y_sketches: Residues, shares: Residues) -> Iterator[Residues]:
     """`sketch_shares` a few ring sums at a time, [n, 2, ·, c] each: all of them together are 73 kB per client."""
-    at_once = max(1, ROOM // (8 * P.c * len(shares)))
-    for start in range(0, P.starts.shape[0], at_once):
+    m = P.starts.shape[0]
+    fitting = max(2, (ROOM // len(shares) - 8 * PARAMETERS.N) // (8 * P.c))
+    at_once = -(-m // -(-m // fitting))
+    for start in range(0, m, at_once):
         sums = slice(start, start + at_once)
         yield sketch_shares(P.part(sums), A[:, sums], y_sketches[:, :, sums], shares)
 

@@ -46,13 +46,13 @@ def answer_challenge(
     dealt, sizes = state.dealt, Sizes.of(state.dealt.plan)
     shown = from_server(lambda: Challenge.decode(message, sizes, dealt.position), STEP)
     digest = shown.shown
-    commitments = check_challenge(dealt, roster, shown, digest)
+    promised = check_challenge(dealt, roster, shown, digest)
     challenge = challenge_seed(dealt.plan.digest, shown.commitments)
     P = sketch_map(challenge, sizes.B)
     check_own_sketch(dealt, P, y, shown.accepted, shown.sketches, STEP)
     check_audit(dealt, shown, challenge, own)
     A = public_sums_at(challenge, PublicElements(terms_of(dealt.plan).seed_a, sizes.B))
-    shares, unreadable = _open_all(state, sizes, shown, commitments)
+    shares, unreadable = _open_all(state, sizes, shown, promised)
     nxt = AwaitingUnmask(dealt, shown.accepted, shares.held(sizes), unreadable, challenge, digest, shown.signature)
     parts = sketch_share_parts(P, A, shown.sketches, nxt.held.secrets)
     return nxt, _reply(nxt, identity, sizes, parts, shares).encode()
@@ -61,10 +61,11 @@ def answer_challenge(
 def _reply(
     state: AwaitingUnmask, identity: Identity, sizes: Sizes, sketched: Iterable[Residues], shares: Shares
 ) -> SketchReply:
+    bare = square_shares(sketched, shares.zeros, state.accepted)
     pads = sketch_pads([pad_key(key, SKETCH, state.shown) for key in state.held.pad_keys], sizes)
     parts = SketchParts(
         padded_tests(test_answers(shares, state.challenge), pads, sizes),
-        ring.add(square_shares(sketched, shares.zeros, state.accepted), blinds(pads, state.accepted)),
+        ring.add(bare, blinds(pads, state.accepted)),
         state.dealt.opening,
         state.unreadable,
         disclosed(pad_seed(state.dealt.entropy), state.accepted, SKETCH, state.shown),
@@ -72,8 +73,9 @@ def _reply(
     return SketchReply.sign(identity, state.dealt.plan.digest, state.shown, state.shown_signature, parts)
 
 
-def check_challenge(dealt: Dealt, roster: Roster, shown: Challenge, digest: Digest) -> list[MaskedNormCommitment]:
-    """The accepted commitments; FaultyServer unless all of it is signed by whom it should be."""
+def check_challenge(dealt: Dealt, roster: Roster, shown: Challenge, digest: Digest) -> list[Digest]:
+    """What each accepted dealer signed of its envelope to this client; FaultyServer unless all of it is signed by whom
+    it should be."""
     plan, terms = dealt.plan, terms_of(dealt.plan)
     verify_shown(terms.server_key, STEP, plan.digest, digest, shown.signature)
     fewest = max(2 * terms.threshold + 1, terms.min_accepted)
@@ -81,15 +83,15 @@ def check_challenge(dealt: Dealt, roster: Roster, shown: Challenge, digest: Dige
         found = f"{len(shown.accepted)} accepted clients"
         raise FaultyServer(STEP, found, f"at least {fewest}, with {dealt.name} among them")
     accepted = zip(shown.accepted, shown.commitments, strict=True)
-    return [_checked_commitment(dealt, roster, position, encoded) for position, encoded in accepted]
+    return [_checked_commitment(dealt, roster, *each).envelope_digest(dealt.position) for each in accepted]
 
 
-def _checked_commitment(dealt: Dealt, roster: Roster, position: int, encoded: bytes) -> MaskedNormCommitment:
+def _checked_commitment(dealt: Dealt, roster: Roster, position: int, encoded: Field) -> MaskedNormCommitment:
     plan = dealt.plan
     if position == dealt.position and encoded != dealt.commitment:
         raise FaultyServer(STEP, f"another commitment of {dealt.name}", "the one it signed")
     try:
-        commitment = MaskedNormCommitment.decode(encoded, len(plan.cohort), "server")
+        commitment = MaskedNormCommitment.decode(bytes(encoded), len(plan.cohort), "server")
         if (commitment.name, commitment.plan_digest) != (plan.cohort[position], plan.digest):
             raise FaultyServer(STEP, "a commitment of somebody else or to another plan", plan.cohort[position])
         commitment.verify(roster)
@@ -107,22 +109,22 @@ def check_own_sketch(
 
 
 def _open_all(
-    state: AwaitingChallenge, sizes: Sizes, shown: Challenge, commitments: Sequence[MaskedNormCommitment]
+    state: AwaitingChallenge, sizes: Sizes, shown: Challenge, promised: Sequence[Digest]
 ) -> tuple[Shares, tuple[int, ...]]:
     shares, unreadable = Shares.none(len(shown.accepted), sizes), []
-    for row, (dealer, commitment) in enumerate(zip(shown.accepted, commitments, strict=True)):
+    for row, (dealer, signed) in enumerate(zip(shown.accepted, promised, strict=True)):
         if dealer == state.dealt.position:
             shares.put(row, Share.decode(state.own_share, sizes))
             continue
         try:
-            shares.put(row, _open_one(state.dealt, sizes, dealer, commitment, shown.envelopes[row]))
+            shares.put(row, _open_one(state.dealt, sizes, dealer, signed, shown.envelopes[row]))
         except ValueError:
             unreadable.append(dealer)
     return shares, tuple(unreadable)
 
 
-def _open_one(dealt: Dealt, sizes: Sizes, dealer: int, commitment: MaskedNormCommitment, envelope: Field) -> Share:
+def _open_one(dealt: Dealt, sizes: Sizes, dealer: int, signed: Digest, envelope: Field) -> Share:
     way = route(dealt.plan, dealer, dealt.position)
-    if envelope_digest(way, envelope) != commitment.envelope_digest(dealt.position):
+    if envelope_digest(way, envelope) != signed:
         raise FaultyServer(STEP, f"an envelope that {way.dealer} did not sign", "the signed one")
     return Share.decode(open_envelope(dealt.run_key.secret, way, envelope), sizes)

@@ -10,20 +10,20 @@ from flower_robust.commitments.masked import MaskedNormCommitment, NormOpening
 from flower_robust.commitments.transcript import derived, keys_digest
 from flower_robust.errors import ClientFault, ConfigurationError, FaultyServer
 from flower_robust.masking.fixed_point import encode
-from flower_robust.masking.masks import mask
+from flower_robust.masking.masks import mask_into
 from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import Residues
 from flower_robust.protocol.announcement import look_back, read_announcement
 from flower_robust.protocol.client_states import AwaitingChallenge, Dealt, Finished
-from flower_robust.protocol.codec import Field, from_server, octets
+from flower_robust.protocol.codec import Field, Frame, decode, from_server
 from flower_robust.protocol.dealing import Dealing, envelope_secret, own_secret, route
 from flower_robust.protocol.demands import ANYTHING, Demands
 from flower_robust.protocol.plan import RoundPlan
-from flower_robust.protocol.replies import Submission, upload_digest
+from flower_robust.protocol.replies import Submission, upload_digest, upload_of
 from flower_robust.protocol.shown import Offer
 from flower_robust.protocol.sizes import Sizes, terms_of
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 14
 
 
 def read_offer(message: Field) -> Offer:
@@ -59,21 +59,26 @@ def submit(
     past = look_back(found, identity.name, before)
     if update.shape != (terms.d,):
         raise ConfigurationError("update", f"shape {update.shape}", f"[{terms.d}], as planned")
-    y, opening = _masked(plan, update, entropy)
-    position = plan.cohort.index(identity.name)
-    dealing = Dealing.draw(entropy, Sizes.of(plan))
-    commitment, message = _signed(offer, identity, position, entropy, opening, y, dealing)
+    position, sizes = plan.cohort.index(identity.name), Sizes.of(plan)
+    frame = Submission.frame(sizes, position, identity.name)
+    opening = _masked(plan, update, entropy, upload_of(frame.room(1), sizes))
+    dealing = Dealing.draw(entropy, sizes)
+    commitment = _signed(offer, identity, position, entropy, opening, dealing, frame)
+    message = frame.message()
     own = (run_key, position, entropy, opening, commitment.encode())
     dealt = Dealt(plan, offer.keys, *own, offer.announcement, past)
-    return AwaitingChallenge(dealt, dealing.share(position).encode()), message, y
+    nxt = AwaitingChallenge(dealt, dealing.share(position).encode())
+    return nxt, message, upload_of(decode("submission", message)[1], sizes)
 
 
-def _masked(plan: RoundPlan, update: npt.NDArray[np.float32], entropy: bytes) -> tuple[Residues, NormOpening]:
+def _masked(plan: RoundPlan, update: npt.NDArray[np.float32], entropy: bytes, y: Residues) -> NormOpening:
+    """Write y; return what opens the commitment to its norm."""
     terms = terms_of(plan)
     x = encode(update, plan.norm_bound, terms.seed_signs).x
     opening = NormOpening(_squared_norm(x), derived(entropy, "norm-salt"))
     a = PublicElements(terms.seed_a, Sizes.of(plan).B)
-    return mask(x, own_secret(entropy), a, derived(entropy, "noise")), opening
+    mask_into(y, x, own_secret(entropy), a, derived(entropy, "noise"))
+    return opening
 
 
 def check_offer(offer: Offer, roster: Roster, identity: Identity, run_key: RunKey, demands: Demands) -> None:
@@ -102,12 +107,11 @@ def _signed(
     position: int,
     entropy: bytes,
     opening: NormOpening,
-    y: Residues,
     dealing: Dealing,
-) -> tuple[MaskedNormCommitment, bytes]:
-    """The message, envelope by envelope: a share exists only until it is sealed."""
-    plan, frame = offer.plan, Submission.frame(Sizes.of(offer.plan), position, identity.name)
-    digests = []
+    frame: Frame,
+) -> MaskedNormCommitment:
+    """Fill the frame around y, envelope by envelope: a share exists only until it is sealed."""
+    plan, digests = offer.plan, []
     for j, key in enumerate(offer.keys):
         envelope = b"" if j == position else _sealed(plan, position, j, key, entropy, dealing)
         frame.fill(2 + j, envelope)
@@ -115,13 +119,12 @@ def _signed(
     commitment = MaskedNormCommitment.sign(
         identity,
         plan_digest=plan.digest,
-        upload_digest=upload_digest(y),
+        upload_digest=upload_digest(upload_of(frame.room(1), Sizes.of(plan))),
         envelope_digests=digests,
         norm_commitment=opening.commitment(plan.digest, identity.name),
     )
     frame.fill(0, commitment.encode())
-    frame.fill(1, octets(y))
-    return commitment, frame.message()
+    return commitment
 
 
 def _sealed(

@@ -41,19 +41,26 @@ class Frame:
 
     def __init__(self, kind: str, lengths: Sequence[int]) -> None:
         domain, self._lengths = CONTEXT + kind.encode(), tuple(lengths)
-        self._file = io.BytesIO(bytes(5 + len(domain) + sum(4 + length for length in lengths)))
-        self._file.write(bytes([VERSION]) + _LENGTH.pack(len(domain)) + domain)
-        self._starts = [at + self._file.tell() for at in accumulate((4 + length for length in lengths), initial=0)]
+        head = bytes([VERSION]) + _LENGTH.pack(len(domain)) + domain
+        self._starts = list(accumulate((4 + length for length in lengths), initial=len(head)))
+        self._file = io.BytesIO(bytes(self._starts[-1]))
+        self._octets = self._file.getbuffer()
+        self._octets[: len(head)] = head
+        for start, length in zip(self._starts, lengths, strict=False):
+            self._octets[start : start + 4] = _LENGTH.pack(length)
+
+    def room(self, field: int) -> memoryview:
+        """Where one field lies, to be written to; whoever holds it must let go before `message`."""
+        start = self._starts[field] + 4
+        return self._octets[start : start + self._lengths[field]]
 
     def fill(self, field: int, content: Field) -> None:
         """Write one field; ValueError if it has another length than was said."""
-        exact(content, self._lengths[field])
-        self._file.seek(self._starts[field])
-        self._file.write(_LENGTH.pack(len(content)))
-        self._file.write(content)
+        self.room(field)[:] = exact(content, self._lengths[field])
 
     def message(self) -> bytes:
-        """What `encode` would have given."""
+        """What `encode` would have given; the frame cannot be filled any more."""
+        self._octets.release()
         return self._file.getvalue()
 
 

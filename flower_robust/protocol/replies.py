@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
+
 from flower_robust.commitments import Identity, Roster, sign_statement, verify_statement
 from flower_robust.commitments.masked import MaskedNormCommitment, NormOpening
 from flower_robust.commitments.transcript import digest
@@ -52,6 +54,11 @@ class Submission:
             exact(envelope, 0 if receiver == position else sizes.envelope_bytes)
         words = residues(upload, sizes.B, PARAMETERS.N)
         return cls(MaskedNormCommitment.decode(bytes(commitment), sizes.n, sender), words, tuple(envelopes))
+
+
+def upload_of(field: Field, sizes: Sizes) -> Residues:
+    """y [2, B, N] where it lies, in its field of a frame or of a message that this client made: a view."""
+    return np.frombuffer(field, "<u4").reshape(2, sizes.B, PARAMETERS.N)
 
 
 def upload_digest(upload: Residues) -> Digest:

@@ -66,9 +66,9 @@ class Challenge:
     """
 
     accepted: tuple[int, ...]
-    commitments: tuple[bytes, ...]
+    commitments: tuple[Field, ...]
     sketches: Residues
-    audit: bytes
+    audit: Field
     signature: bytes
     envelopes: tuple[Field, ...]
     audited_sum: Field = b""
@@ -92,8 +92,7 @@ class Challenge:
         for dealer, envelope in zip(members, sealed, strict=True):
             exact(envelope, 0 if dealer == position else sizes.envelope_bytes)
         rows = sketch_rows(sketches, len(members))
-        encoded = tuple(bytes(commitment) for commitment in signed)
-        return cls(members, encoded, rows, bytes(audit), fixed(signature, 64), tuple(sealed), audited)
+        return cls(members, tuple(signed), rows, audit, fixed(signature, 64), tuple(sealed), audited)
 
 
 def sketch_rows(field: Field, rows: int) -> Residues:
@@ -106,7 +105,7 @@ def sketch_rows(field: Field, rows: int) -> Residues:
     return found
 
 
-def shown_digest(accepted: Sequence[int], commitments: Sequence[bytes], sketches: Residues, audit: bytes) -> Digest:
+def shown_digest(accepted: Sequence[int], commitments: Sequence[Field], sketches: Residues, audit: Field) -> Digest:
     """H(context, accepted positions, H(commitments), sketches, audit)."""
     return digest("challenge-shown", from_positions(accepted), digest("list", *commitments), octets(sketches), audit)
 

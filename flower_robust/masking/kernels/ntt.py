@@ -29,7 +29,8 @@ def _transpose(x: Lanes, out: Lanes) -> None:
 
 
 @inline
-def _forward(x: Lanes, scratch: Lanes, w: Lanes, ws: Lanes, q: u32) -> None:
+def forward_row(x: Lanes, scratch: Lanes, w: Lanes, ws: Lanes, q: u32) -> None:
+    """The transform of x [N], in place; scratch [N]."""
     groups, half = 1, N // 2
     while groups < SIDE:
         for g in range(groups):
@@ -59,7 +60,8 @@ def _forward(x: Lanes, scratch: Lanes, w: Lanes, ws: Lanes, q: u32) -> None:
 
 
 @inline
-def _backward(x: Lanes, scratch: Lanes, w: Lanes, ws: Lanes, q: u32) -> None:
+def backward_row(x: Lanes, scratch: Lanes, w: Lanes, ws: Lanes, q: u32) -> None:
+    """N times the inverse transform of x [N], in place; scratch [N]."""
     groups, half, at = SIDE // 2, 1, N
     while groups > 0:
         at -= groups * SIDE
@@ -95,14 +97,14 @@ def _backward(x: Lanes, scratch: Lanes, w: Lanes, ws: Lanes, q: u32) -> None:
 def forward(x: Lanes, scratch: Lanes, w: Lanes, ws: Lanes, constants: Lanes) -> None:
     """The transform of every row of x [K, N], in place; scratch [N]."""
     for k in range(x.shape[0]):
-        _forward(x[k], scratch, w, ws, constants[0])
+        forward_row(x[k], scratch, w, ws, constants[0])
 
 
 @kernel("u4[:,:] u4[:] u4[:] u4[:] u4[:]")
 def backward(x: Lanes, scratch: Lanes, w: Lanes, ws: Lanes, constants: Lanes) -> None:
     """The inverse transform of every row of x [K, N], in place; scratch [N]."""
     for k in range(x.shape[0]):
-        _backward(x[k], scratch, w, ws, constants[0])
+        backward_row(x[k], scratch, w, ws, constants[0])
         for j in range(N):
             x[k, j] = multiply(x[k, j], constants[1], constants[2], constants[0])
 
@@ -119,7 +121,7 @@ def backward_of_product(x: Lanes, s: Lanes, out: Lanes, scratch: Lanes, w: Lanes
         row, into = x[k], out[k]
         for j in range(N):
             into[j] = multiply(row[j], factor[j], factor_shoup[j], q)
-        _backward(into, scratch[0], w, ws, q)
+        backward_row(into, scratch[0], w, ws, q)
 
 
 @kernel("u4[:] u4[:] u4[:] u4[:]")

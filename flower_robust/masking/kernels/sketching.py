@@ -6,7 +6,8 @@ from numpy import uint32 as u32
 from numpy import uint64 as u64
 
 from flower_robust.masking.kernels.compiled import inline, kernel
-from flower_robust.masking.kernels.modular import subtract
+from flower_robust.masking.kernels.modular import multiply, reduce, subtract
+from flower_robust.masking.kernels.ntt import backward_row, forward_row
 
 Lanes = npt.NDArray[np.uint32]
 Wide = npt.NDArray[np.uint64]
@@ -53,10 +54,45 @@ def add_rotated(totals: Wide, y: Lanes, starts: Offsets, factors: Offsets, exten
             _add_windows(totals[i], a, b, c, d, factors[i, first : first + LANES])
 
 
+@inline
+def _count_row(row: Lanes, bucket: npt.NDArray[np.uint16], weight: npt.NDArray[np.int8], total: Wide) -> None:
+    for j in range(row.shape[0]):
+        total[u64(bucket[j])] += u64(np.int64(weight[j]) * np.int64(row[j]))
+
+
 @kernel("u4[:,:] u2[:,:] i1[:,:] u8[:,:]")
 def count(z: Lanes, buckets: npt.NDArray[np.uint16], weights: npt.NDArray[np.int8], totals: Wide) -> None:
     """totals_iu += Σ over the coefficients j of bucket u of weights_ij·z_ij, modulo 2^64 (two's complement)."""
     for i in range(z.shape[0]):
-        row, bucket, weight, total = z[i], buckets[i], weights[i], totals[i]
-        for j in range(row.shape[0]):
-            total[u64(bucket[j])] += u64(np.int64(weight[j]) * np.int64(row[j]))
+        _count_row(z[i], buckets[i], weights[i], totals[i])
+
+
+@kernel("u4[:] u4[:,:] u4[:,:] u2[:,:] i1[:,:] u4[:,:] u4[:,:] u8[:] u4[:,:] u4[:,:] u4[:]")
+def share(
+    s: Lanes,
+    A: Lanes,
+    shown: Lanes,
+    buckets: npt.NDArray[np.uint16],
+    weights: npt.NDArray[np.int8],
+    out: Lanes,
+    scratch: Lanes,
+    totals: Wide,
+    forward: Lanes,
+    backward: Lanes,
+    constants: Lanes,
+) -> None:
+    """out_l = shown_l − count_l(A_l·s) for one share s [N] and points A [m, N]; scratch [3, N], totals [c]."""
+    q, radix, radix_shoup = constants[0], constants[3], constants[4]
+    point, product = scratch[0], scratch[1]
+    for j in range(s.shape[0]):
+        point[j] = multiply(s[j], constants[1], constants[2], q)
+    forward_row(point, scratch[2], forward[0], forward[1], q)
+    for i in range(A.shape[0]):
+        for j in range(s.shape[0]):
+            product[j] = reduce(u64(A[i, j]) * u64(point[j]), radix, radix_shoup, q)
+        backward_row(product, scratch[2], backward[0], backward[1], q)
+        for u in range(totals.shape[0]):
+            totals[u] = u64(q) << u64(31)
+        _count_row(product, buckets[i], weights[i], totals)
+        for u in range(totals.shape[0]):
+            out[i, u] = subtract(shown[i, u], reduce(totals[u], radix, radix_shoup, q), q)
