@@ -48,10 +48,10 @@ def submit(
     `update` float32 [d], new − old, in the model's unit; `entropy`: 32 bytes of the operating system's CSPRNG, used for
     this submission only; `before`: what is left of the rounds before, None for a client without memory of this run;
     `demands`: what this client insists on. Returns the next state, the message (8 bytes per parameter + n·33 kB) and y
-    uint32 [2, B, N], which the client needs again for the challenge and for the audit of this round. Raises
-    FaultyServer if the offer does not fit the roster, could isolate this client, is less than it demands or announces
-    what cannot be, NonFiniteRows if the update holds NaN or Inf, ConfigurationError if it has another length than the
-    plan says.
+    uint32 [2, B, N], a view of the message, which the client needs again for the challenge and for the audit of this
+    round. Raises FaultyServer if the offer does not fit the roster, could isolate this client, is less than it demands
+    or announces what cannot be, NonFiniteRows if the update holds NaN or Inf, ConfigurationError if it has another
+    length than the plan says.
     """
     plan, terms = offer.plan, terms_of(offer.plan)
     check_offer(offer, roster, identity, run_key, demands)
