@@ -6,7 +6,7 @@ passes. All cells of a call share setting, seed and schedule, so that they also 
 nothing but the rule are paired.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.robustness.cells import COURSES, Cell, Course, Setting
-from benchmarks.robustness.defences import DEFENCES, Defender
+from benchmarks.robustness.defences import DEFENCES, Defence, Defender
 from benchmarks.robustness.learners import accuracy, auc, batches, initial_weights, outputs_of, sgd_step
 from benchmarks.robustness.masked import defender_of
 from benchmarks.robustness.rows import Pool, load_pool
@@ -24,6 +24,7 @@ from clients.task import predicted, seed_for
 
 ROOT = "root"
 FLOATS_IN_CACHE = 1 << 19
+Maker = Callable[[Defence, Setting, Sequence[int]], Defender]
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,10 @@ class _Group:
     defenders: list[Defender]
 
 
-def simulate(cells: Sequence[Cell], data_dir: str = "", course: Course | None = None) -> list[Run]:
-    """The runs of cells that share setting and seed, attacked or all of them not."""
+def simulate(
+    cells: Sequence[Cell], data_dir: str = "", course: Course | None = None, make: Maker = defender_of
+) -> list[Run]:
+    """The runs of cells that share setting and seed, attacked or all of them not; `make` builds their defenders."""
     setting, seed = cells[0].setting, cells[0].seed
     threats = [THREATS[cell.threat] for cell in cells]
     f = 0 if threats[0].name == "none" else setting.f
@@ -69,7 +72,7 @@ def simulate(cells: Sequence[Cell], data_dir: str = "", course: Course | None = 
     course = course or COURSES[setting.dataset, setting.model]
     rows = [len(owner) for owner in pool.owners]
     defenders = [
-        defender_of(DEFENCES[cell.defence], setting, threat.declared(rows, f))
+        make(DEFENCES[cell.defence], setting, threat.declared(rows, f))
         for cell, threat in zip(cells, threats, strict=True)
     ]
     group = _Group(setting, seed, f, course, pool, layers, threats, defenders)
