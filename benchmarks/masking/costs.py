@@ -14,6 +14,7 @@ import numpy as np
 from flower_robust.aggregation import MultiKrum
 from flower_robust.commitments import Identity, Roster, RosterEntry
 from flower_robust.commitments.transcript import digest, keys_digest
+from flower_robust.masking.sketch import public_sums_at
 from flower_robust.protocol import server_challenge, server_inspect, server_open
 from flower_robust.protocol.client import MaskedClient
 from flower_robust.protocol.masked_round import exchange_keys
@@ -179,6 +180,7 @@ def _decided(federation: Federation, challenged: Challenged, client: Party, serv
     for i, (name, member) in enumerate(federation.clients.items()):
         with server.at("show challenge"):
             question = server_challenge.challenge_for(challenged, i)
+        public_sums_at.cache_clear()  # what clients of one machine share, each of a federation computes
         with client.at("sketch shares"):
             answer = member.answer_challenge(question)
         wire.count(question, answer)
