@@ -1,7 +1,7 @@
 # make demo   the hospital simulation: installs what it needs, then shows an attacked federation with and without us
-# make test   lint, types and the whole test suite: installs what it needs first
+# make test   lint, types, the whole test suite, then deployment-test: installs what it needs first
 # make test-window       the Flower tests on the oldest and the newest supported Flower
-# make deployment-test   a real federation on loopback, with TLS, authentication and faults; takes minutes
+# make deployment-test   only the real federation on loopback, with TLS, authentication and faults; takes minutes
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,6 +21,7 @@ demo: $(VENV)/.app
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(MAKE) deployment-test
 
 deployment-test: $(VENV)/.test
 	$(BIN)/python -m pytest -m deployment tests/deployment

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +32,9 @@ ENVIRONMENT = {
 }
 """SuperExec asks for work once a second unless told otherwise; two of those waits lie in every exchange."""
 
-RESTART_PAUSE = 5.0
-"""Seconds between a SuperNode's end and its restart."""
+RESTART_PAUSE = 15.0
+"""Seconds between a SuperNode's end and its restart: a killed one is refused for up to a minute, and every try costs
+the others three CPU seconds."""
 
 
 class FederationError(RobustError):
@@ -176,9 +178,12 @@ class Federation:
         (home / "config.toml").write_text("\n".join([*lines, f'root-certificates = "{own / "ca.crt"}"', ""]))
 
     def _register(self) -> None:
-        for name in self.roster.names:
+        def register(name: str) -> None:
             _, *arguments = commands.register(self.folder / "superlink", name, CONNECTION)
             self.flwr(*arguments, "--format", "json")
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(register, self.roster.names))
 
     def _is_online(self, name: str) -> bool:
         node = self.nodes[name]

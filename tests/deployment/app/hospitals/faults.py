@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
 
+from flower_robust.flower.envelope import ENVELOPE, REFUSED
 from hospitals import killer
 from hospitals.steps import round_of, step_of
 
@@ -76,6 +77,19 @@ def misdeal(context: Context) -> None:
     client_submit.seal = broken
 
 
+def misecho(context: Context) -> None:
+    """Signs, rightly, that it will unmask another decision than the server's."""
+    from flower_robust.protocol import client_unmask
+    from flower_robust.protocol.replies import Echo
+
+    class Other(Echo):
+        @classmethod
+        def sign(cls, identity, plan_digest, decision):
+            return super().sign(identity, plan_digest, flipped(decision))
+
+    client_unmask.Echo = Other
+
+
 def kill_after(reply: Message, context: Context) -> None:
     """The SuperNode dies once it has sent this reply, which its log says."""
     log = Path(str(context.node_config["log"]))
@@ -94,10 +108,21 @@ def corrupt(reply: Message, context: Context) -> None:
                 array.data = flipped(array.data)
 
 
+def refuse(reply: Message, context: Context) -> None:
+    """A refusal instead of the answer."""
+    phase = reply.content.config_records[ENVELOPE]["phase"]
+    reply.content = RecordDict({ENVELOPE: ConfigRecord({"phase": phase, REFUSED: "on order"})})
+
+
 def flipped(value: bytes) -> bytes:
     """`value` with one bit flipped in its last byte, where no header is."""
     return value[:-1] + bytes([value[-1] ^ 1]) if value else value
 
 
-BEFORE: dict[str, Callable[[Context], None]] = {"kill": kill, "late": late, "misdeal": misdeal}
-AFTER: dict[str, Callable[[Message, Context], None]] = {"kill-after": kill_after, "corrupt": corrupt}
+BEFORE: dict[str, Callable[[Context], None]] = {
+    "kill": kill,
+    "late": late,
+    "misdeal": misdeal,
+    "misecho": misecho,
+}
+AFTER: dict[str, Callable[[Message, Context], None]] = {"kill-after": kill_after, "corrupt": corrupt, "refuse": refuse}

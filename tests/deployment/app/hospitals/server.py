@@ -49,4 +49,5 @@ def main(grid: Grid, context: Context) -> None:
     )
     zero = ArrayRecord({"w": Array(np.zeros(int(config["parameters"]), np.float32))})
     strategy.start(grid, zero, num_rounds=int(config["rounds"]), evaluate_fn=write_model)
-    (out / "finished.json").write_text(json.dumps({"rounds": len(strategy.history)}))
+    faults = {str(r): [fault.culprit for fault in found] for r, found in strategy.evaluation_faults.items()}
+    (out / "finished.json").write_text(json.dumps({"evaluation-faults": faults}))
