@@ -1,6 +1,7 @@
 """One strict masked round, played honestly, with every message of client 0 and how each is read."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from flower_robust.aggregation import Mean
 from flower_robust.commitments.keys import KeyAnnouncement
@@ -8,28 +9,36 @@ from flower_robust.protocol import client_shares, client_unmask, disputes, reche
 from flower_robust.protocol import server_challenge as challenges
 from flower_robust.protocol import server_inspect as inspections
 from flower_robust.protocol import server_open as openings
+from flower_robust.protocol.announcement import announce, announcement_digest, read_announcement
+from flower_robust.protocol.audit import audited_upload
 from flower_robust.protocol.client_submit import read_offer, submit
 from flower_robust.protocol.server_decide import measure, weigh
-from flower_robust.protocol.server_states import ServerRound
+from flower_robust.protocol.server_states import Opened, ServerRound
 from flower_robust.protocol.shown import Offer
 from tests.protocol_world import SERVER, World
 
 
 class Recorded:
-    """One strict round with every message that client 0 got and sent, and how each is read."""
+    """One strict round with every message that client 0 got and sent, and how each is read.
 
-    def __init__(self, round: int = 1, world: World | None = None) -> None:
-        self.world = world or World(n=5, d=100, t=1)
+    `previous`: the round of the same world that this one announces, if any.
+    """
+
+    def __init__(self, round: int = 1, world: World | None = None, previous: Opened | None = None) -> None:
+        self.world, self.previous = world or World(n=5, d=100, t=1), previous
         world = self.world
-        self.plan = world.plan(Mean(), round, strict=True)
+        announced = announce(previous) if previous else b""
+        self.plan = world.plan(Mean(), round, previous, strict=True)
         self.round = ServerRound(self.plan, world.roster, world.keys, SERVER)
-        self.offer = Offer(self.plan, world.keys)
+        self.offer = Offer(self.plan, world.keys, announced)
         updates, clients = world.updates(), world.clients
         self.update, me = updates["h0"], clients["h0"]
         sent = {name: client.submit(self.offer.encode(), updates[name]) for name, client in clients.items()}
         self.y, self.submitted = me._y, me.state
         subs = {i: challenges.verify_submission(self.round, n, sent[n]) for i, n in enumerate(world.names)}
-        self.challenged = challenges.issue_challenge(self.round, subs)
+        upload = audited_upload(me.state.dealt)
+        self.audited = None if upload is None else me._uploads[upload]
+        self.challenged = challenges.issue_challenge(self.round, subs, previous)
         self.challenge = challenges.challenge_for(self.challenged, 0)
         replies = {
             n: c.answer_challenge(challenges.challenge_for(self.challenged, i))
@@ -77,6 +86,8 @@ class Recorded:
             "decision": self.decision,
             "unmask": self.request,
             "recheck": self.recheck,
+            "announcement": announced,
+            "audited-challenge": self.challenge,
         }
 
     def at_server(self, step: str, message: bytes, name: str = "h0") -> object:
@@ -98,9 +109,18 @@ class Recorded:
         read: dict[str, Callable[[], object]] = {
             "offer": lambda: submit(read_offer(message), roster, me.identity, me._run_key, self.update, bytes(32)),
             "challenge": lambda: client_shares.answer_challenge(self.submitted, roster, me.identity, self.y, message),
+            "announcement": lambda: self._announced(message),
+            "audited-challenge": lambda: client_shares.answer_challenge(
+                self.submitted, roster, me.identity, self.y, message, self.audited
+            ),
             "dispute": lambda: disputes.answer_dispute(self.answered, roster, me.identity, message),
             "decision": lambda: client_unmask.echo(self.answered, roster, me.identity, message),
             "unmask": lambda: client_unmask.unmask(self.echoed, roster, me.identity, message),
             "recheck": lambda: recheck.answer_recheck(self.unmasked, me.identity, self.y, message),
         }
         return read[step]()
+
+    def _announced(self, message: bytes) -> object:
+        """Client 0 reads an announcement that the plan binds, whatever it says."""
+        terms = replace(self.plan.masking, previous=announcement_digest(message))
+        return read_announcement(replace(self.plan, masking=terms), self.world.roster, message)

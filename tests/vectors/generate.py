@@ -14,6 +14,7 @@ from pathlib import Path
 from flower_robust.commitments.transcript import derived
 from flower_robust.errors import ClientFault, RobustError
 from flower_robust.masking.ring import Residues
+from flower_robust.protocol.announcement import sum_octets
 from flower_robust.protocol.codec import octets
 from flower_robust.protocol.dealing import Dealing, envelope_secret, own_secret
 from flower_robust.protocol.server_open import decision_of
@@ -40,6 +41,12 @@ SHOWN = {
     "unmask": "step 5",
     "recheck": "after a void sum",
 }
+AUDIT = {
+    "announcement": "step 7, in the offer of the next round, which binds it",
+    "audited-challenge": "step 7, in the challenge of the next round; h0 is its auditor",
+}
+AUDIT_ROUND = 4
+"""A round whose challenge draws h0 as auditor."""
 Json = dict[str, object]
 
 
@@ -67,6 +74,14 @@ def patches(message: bytes) -> dict[str, tuple[Json, bytes]]:
         "one bit in the middle": ({"offset": middle, "xor": "01"}, flipped),
         "one bit at the end": ({"offset": len(message) - 1, "xor": "01"}, message[:-1] + bytes([message[-1] ^ 1])),
     }
+
+
+def one_bit_of_the_sum(now: Recorded, message: bytes) -> dict[str, tuple[Json, bytes]]:
+    """What no signature covers and only the auditor finds."""
+    assert now.previous is not None
+    offset = message.index(sum_octets(now.previous.sums)[:64])
+    changed = message[:offset] + bytes([message[offset] ^ 1]) + message[offset + 1 :]
+    return {"one bit of the announced sum": ({"offset": offset, "xor": "01"}, changed)}
 
 
 def outcome(read: Callable[[], object]) -> Json:
@@ -97,11 +112,13 @@ def shown_vector(now: Recorded, later: Recorded, kind: str) -> Json:
     """A message of the server, read by client h0."""
     message = now.shown[kind]
     cases = [{"case": "valid", **outcome(lambda: now.at_client(kind, message))}]
-    for name, (patch, changed) in patches(message).items():
+    more = one_bit_of_the_sum(now, message) if kind == "audited-challenge" else {}
+    for name, (patch, changed) in (patches(message) | more).items():
         cases.append({"case": name, "patch": patch, **outcome(lambda changed=changed: now.at_client(kind, changed))})  # type: ignore[misc]
     if kind != "offer":
         cases.append({"case": "replayed in the next round", **outcome(lambda: later.at_client(kind, message))})
-    return {"message": kind, "step": SHOWN[kind], "from": "server", "to": "h0", **described(message), "cases": cases}
+    step = (SHOWN | AUDIT)[kind]
+    return {"message": kind, "step": step, "from": "server", "to": "h0", **described(message), "cases": cases}
 
 
 def federation(now: Recorded) -> Json:
@@ -147,6 +164,8 @@ def vectors() -> dict[str, str]:
     files: dict[str, Json] = {"protocol-federation": federation(now)}
     files |= {f"protocol-{kind}": sent_vector(now, later, kind) for kind in SENT}
     files |= {f"protocol-{kind}": shown_vector(now, later, kind) for kind in SHOWN}
+    audited = Recorded(AUDIT_ROUND, now.world, now.opened)
+    files |= {f"protocol-{kind}": shown_vector(audited, later, kind) for kind in AUDIT}
     return {f"{name}.json": json.dumps(body, indent=1) + "\n" for name, body in files.items()}
 
 
