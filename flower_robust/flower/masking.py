@@ -116,6 +116,13 @@ def check_masking(
         required = f"at least {masking.fewest(expected)}, which a masked round of {expected} needs to be opened"
         raise ConfigurationError("quorum", quorum, required)
     _warn_of_liars(rule.f, expected, masking.resolved(expected)[0])
+    if expected - rule.f < (fewest := masking.resolved(expected)[1]):
+        log(
+            WARNING,
+            "f = %d: a round in which the rule leaves out so many of %d clients opens nothing, since %d must carry "
+            "the sum: a lower threshold or min_accepted needs fewer",
+            *(rule.f, expected, fewest),
+        )
 
 
 def _warn_of_liars(f: int, n: int, t: int) -> None:

@@ -116,11 +116,15 @@ def integer_weights(weights: Sequence[float] | np.ndarray, fewest: int) -> list[
     """85·rint(3·min(1, w/w_(k))), w_(k) the `fewest`-th largest weight, or the largest where that one is 0.
 
     Clients open no finer weights, and none that rest on fewer (`check_weights`). Without the cap one update at the
-    centre, which a geometric median weighs a million times, rounds all others to 0.
+    centre, which a geometric median weighs a million times, rounds all others to 0. A weight that would round to 0
+    beside the median positive one counts as 0 before: a vanishing one would otherwise draw the cap down to itself, and
+    whom the rule all but leaves out would weigh as much as everybody.
     """
     values, unit = np.asarray(weights, np.float64), PARAMETERS.weight_unit
     if float(values.max(initial=0.0)) <= 0:
         return [0] * len(values)
+    finest = unit / (2 * PARAMETERS.weight_cap)
+    values = np.where(values < finest * np.median(values[values > 0]), 0.0, values)
     cap = (float(np.sort(values)[-fewest]) if fewest <= len(values) else 0.0) or float(values.max())
     parts = np.minimum(values, cap) / cap
     return [unit * int(w) for w in np.rint(PARAMETERS.weight_cap // unit * parts)]

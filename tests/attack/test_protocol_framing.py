@@ -134,6 +134,8 @@ def test_a_recheck_without_slack_accuses_too(monkeypatch):
 def test_no_weight_is_so_large_that_fewer_than_the_fewest_carry_the_sum(weights, fewest, outlier):
     weights[0] *= outlier
     found = integer_weights(weights, fewest)
+    positive = [w for w in weights if w > 0]
+    weights = [w if positive and w >= np.median(positive) / 6 else 0.0 for w in weights]
     above = sum(w > 0 for w in weights)
     assert set(found) <= {0, 85, 170, 255}
     assert carriers(np.array(found, np.uint8), 4) >= min(fewest, above) or above < fewest
@@ -143,6 +145,16 @@ def test_no_weight_is_so_large_that_fewer_than_the_fewest_carry_the_sum(weights,
         cap = sorted(weights)[-fewest]
         assert all(abs(k / 255 - min(1, w / cap)) <= 1 / 6 + 1e-9 for k, w in zip(found, weights, strict=True))
         assert sum(k == 255 for k in found) >= fewest
+
+
+def test_a_vanishing_weight_is_no_company() -> None:
+    assert integer_weights([1.0] * 8 + [1e-9] * 2, 9) == [255] * 8 + [0] * 2
+    world = World(n=10, t=4)
+    updates = world.updates(spread=0.1)
+    for name in ("h0", "h1"):
+        updates[name] = -updates["h5"]
+    with pytest.raises(RoundAborted, match="found 8 clients that carry the sum, required 9"):
+        world.run(GeometricMedian(f=2), updates)
 
 
 @pytest.mark.parametrize("where", ["centre", "direction"])
