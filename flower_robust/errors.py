@@ -21,7 +21,7 @@ from typing import TypeVar
 
 
 class Certainty(Enum):
-    """How surely a fault is its culprit's (DESIGN section 5)."""
+    """How surely a fault is its culprit's (docs/protocol.md, sections 6.4 and 8)."""
 
     PROVEN = "proven"
     """Seen by the server itself: bad signature, wrong shape, norm lie, inconsistent shares."""

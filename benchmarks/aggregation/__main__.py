@@ -86,7 +86,7 @@ def report_bars(rows: list[dict[str, Any]], parts: dict[str, float]) -> list[dic
         f" weighted sum in float64, {parts['weighted sum'] / read:.1f} reads, and one look at the result for NaN.\n"
         f"  Why: {parts['products']:.2e} float64 products and sums at the {parts['peak']:.2e}/s of this machine's own"
         f" matrix product take {parts['least'] * 1e3:.1f} ms = {parts['least'] / read:.1f} reads by themselves;\n"
-        "  distances in float32 would halve that and lose the digits that near rows differ in (DESIGN section 6)."
+        "  distances in float32 would halve that and lose the digits that near rows differ in."
     )
     return [dict(zip(("bar", "required", "found", "met"), bar, strict=True)) for bar in bars]
 

@@ -1,6 +1,6 @@
 """The peers' rules on the very same arrays: ByzFL 0.0.11 on its torch and numpy paths, Flower's stock strategies.
 
-Definitions differ a little (DESIGN section 6): ByzFL's Krum takes one neighbour more and its geometric median stops
+Definitions differ a little: ByzFL's Krum takes one neighbour more and its geometric median stops
 after three steps. The parameters are the ones a user of each would give for the same f.
 """
 

@@ -3,8 +3,8 @@
     envelope = E ‖ AES-256-GCM(key, plaintext),   E = e·G,   key = HKDF(e·K_receiver, info = route ‖ E)
 
 The dealer signs the digest of every envelope, which authenticates it. Whoever is shown e derives the receiver's key
-and sees what the receiver saw; that says nothing of any other envelope, because each has its own e (DESIGN section 5).
-Abdalla, Bellare, Rogaway 2001 (DHIES); RFC 7748, RFC 5869.
+and sees what the receiver saw; that says nothing of any other envelope, because each has its own e.
+docs/protocol.md, section 6.4; Abdalla, Bellare, Rogaway 2001 (DHIES); RFC 7748, RFC 5869.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The signed commitment to an unmasked update and its norm (DESIGN section 4, step 1, without the mask)."""
+"""The signed commitment to an unmasked update and its norm (docs/protocol.md, section 4, step 1, unmasked)."""
 
 from dataclasses import dataclass
 from typing import Self

@@ -15,7 +15,7 @@ from flower_robust.types import Digest, Signature
 
 
 def challenge_seed(plan_digest: Digest, commitments: Iterable[bytes | memoryview]) -> bytes:
-    """H(context, plan digest, every accepted commitment in cohort order), 32 bytes (DESIGN section 4, step 2).
+    """H(context, plan digest, every accepted commitment in cohort order), 32 bytes (docs/protocol.md, section 4).
 
     Fixed by all accepted commitments at once, so that neither the server nor any client chooses it (Fiat, Shamir 1986).
     """

@@ -1,8 +1,9 @@
-"""The client's own y on disk, from its submission until nobody can announce its round any more (DESIGN section 4, 7).
+"""The client's own y on disk, from its submission until nobody can announce its round any more.
 
 y is what the server got anyway: ciphertext. It is too large for Flower's `Context.state`, which travels with every
 message. Files are named by digest, mode 0600, and at most `KEPT` of them remain. Whoever reads one compares its sketch
 with what the server shows; only where they differ is the digest computed, which says whether the disk is to blame.
+docs/protocol.md, section 4, steps 3 and 7.
 """
 
 import os

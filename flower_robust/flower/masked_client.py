@@ -255,7 +255,7 @@ PHASES: dict[str, Callable[[Site, Memory, bytes], Answered]] = {
     UNMASK: _unmask,
     RECHECK: _recheck,
 }
-"""The later phases of a masked round, DESIGN section 4, steps 3 and 5."""
+"""The later phases of a masked round, docs/protocol.md, section 4, steps 3 to 6a."""
 
 ONCE = (CHALLENGE, ECHO, UNMASK, RECHECK)
 """Phases with one answer per plan. Disputes may come twice: they open what a receiver lied about, for one challenge."""

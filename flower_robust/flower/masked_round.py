@@ -1,4 +1,4 @@
-"""One masked round while its submissions arrive, and the exchanges that follow (DESIGN section 4)."""
+"""One masked round while its submissions arrive, and the exchanges that follow (docs/protocol.md, section 4)."""
 
 import os
 import time

@@ -24,7 +24,7 @@ Returned = Mapping[str, NDArray[np.generic]]
 
 
 def masked_train(message: Message, context: Context, call_next: ClientAppCallable, site: Site) -> Message:
-    """DESIGN section 4, step 1. The app sees the message as its strategy wrote it.
+    """docs/protocol.md, section 4, step 1. The app sees the message as its strategy wrote it.
 
     In the reply, the model and the masked metrics give way to the submission; other metrics stay in clear.
     """

@@ -22,7 +22,7 @@ from flower_robust.types import Digest
 
 @dataclass(frozen=True, slots=True)
 class PeerMasking:
-    """The server learns one weighted sum of the updates, and their distances; never an update (DESIGN section 4).
+    """The server learns one weighted sum of the updates, and their distances; never an update.
 
     `threshold` t: any t clients, even with the server, learn nothing of another's update; default ⌊(expected − 1)/4⌋,
     at least 1. `flower-robust survives` prints which drop-outs and liars a cohort then survives.

@@ -17,7 +17,7 @@ from flower_robust.protocol.plan import RoundPlan
 
 
 def plain_train(message: Message, context: Context, call_next: ClientAppCallable, identity: Identity) -> Message:
-    """Run the user's app on the message as its strategy wrote it; answer with the signed update (DESIGN 4, step 1)."""
+    """Run the user's app on the message as its strategy wrote it; answer with the signed update."""
     envelope = envelope_of(message.content)
     plan, key = RoundPlan.decode(field(envelope, "plan", bytes)), field(envelope, "arrays", str)
     old = read_arrays(dict(message.content.array_records[key]))

@@ -138,7 +138,7 @@ class RobustAggregation(Strategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Enrol new nodes, let the wrapped strategy sample, send its messages with the plan (DESIGN section 4, step 1).
+        """Enrol new nodes, let the wrapped strategy sample, send its messages with the plan.
 
         Leaves Flower nothing to send: its own exchange loses every reply to one that does not parse.
         """

@@ -1,4 +1,4 @@
-"""Masks that are linear in a short secret, and everything that can be computed under them (DESIGN sections 2 to 5).
+"""Masks that are linear in a short secret, and everything that can be computed under them (docs/protocol.md).
 
     parameters   the one parameter set, its security argument, capacity checks
     stream       seeds to words and uniform residues

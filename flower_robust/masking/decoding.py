@@ -1,4 +1,4 @@
-"""Opening shared values although some answers are missing and some are wrong (DESIGN section 5).
+"""Opening shared values although some answers are missing and some are wrong (docs/protocol.md, section 8).
 
 Values of a polynomial of degree D at r points are a generalised Reed–Solomon codeword: r >= D + 1 + 2e corrects e wrong
 answers. Wrong answers are located once, on one random combination of a whole batch, and are erasures for the batch: a

@@ -68,7 +68,7 @@ def decode(
 
     total: int64 [B·N]; d: parameters kept; total_weight: Σ w_i > 0; norm_bound: C. Returns float32 [d].
     Raises SumOutOfRange where a coordinate cannot be the sum of clipped updates: some accepted update was not what its
-    sketch said, and a fresh challenge on the same submissions names whose (DESIGN section 4).
+    sketch said, and a fresh challenge on the same submissions names whose (docs/protocol.md, section 4, step 6a).
     """
     check_range(total, total_weight)
     out = np.empty(d, np.float32)

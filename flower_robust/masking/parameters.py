@@ -1,6 +1,6 @@
 """The one parameter set of the masks, the argument for its security, and what fits into its modulus.
 
-Security of y = x + a·s + e (DESIGN section 3). A block is a ring learning-with-errors sample of degree
+Security of y = x + a·s + e (docs/protocol.md, section 6.2). A block is a ring learning-with-errors sample of degree
 N = 4096 and modulus q ≈ 2^62 under a *uniform* secret; a round gives B samples of one RLWE instance.
 
 - The Homomorphic Encryption Standard (Albrecht et al. 2018, classical attacks, error σ ≈ 3.2) allows log2 q up to 109

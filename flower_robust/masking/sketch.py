@@ -1,4 +1,4 @@
-"""The sketch: a public random integer map P from B ring elements to m·c residues (DESIGN section 4, step 2).
+"""The sketch: a public random integer map P from B ring elements to m·c residues (docs/protocol.md, section 4).
 
     z_l = Σ_b κ_lb·X^(r_lb)·y_b            l = 1 ... m, one random rotation and one small factor per block
     (P·y)_lu = Σ_{j: h_l(j) = u} κ'_lj·z_lj    a count sketch of the N coefficients of z_l into c buckets

@@ -1,4 +1,4 @@
-"""What a cohort of n with privacy threshold t survives: drop-outs and liars together (DESIGN section 5).
+"""What a cohort of n with privacy threshold t survives: drop-outs and liars together (docs/protocol.md, section 8).
 
 Distances and norms are the narrow gate, of degree 2t: r = n − (drop-outs) answers correct e wrong ones where
 r >= 2t + 1 + 2e. Secrets, of degree t, need only t + 1 + 2e.

@@ -1,4 +1,4 @@
-"""What one dealer shares, and how a share lies in its envelope (DESIGN section 4, step 1).
+"""What one dealer shares, and how a share lies in its envelope (docs/protocol.md, section 4, step 1).
 
 degree t:     s_0 ... s_{N−1}, blinds of the degree test
 degree 2t:    sharings of zero: m for the own norms, one per peer, m for the norms of a recheck, zero-test blinds
@@ -127,7 +127,7 @@ def route(plan: RoundPlan, dealer: int, receiver: int) -> Route:
 
 
 def test_answers(shares: Shares, challenge: bytes) -> Residues:
-    """One responder's values of both tests for A dealers, [2, A, 2·repetitions] (DESIGN section 5).
+    """One responder's values of both tests for A dealers, [2, A, 2·repetitions] (docs/protocol.md, section 6.4).
 
         Σ_k ρ_k·⟨v⟩_k + ⟨blind⟩       ρ from the challenge, once per repetition
 

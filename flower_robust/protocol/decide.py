@@ -1,4 +1,4 @@
-"""From geometry to weights (DESIGN section 4, step 4): the rule decides, trust multiplies, evidence comes out.
+"""From geometry to weights (docs/protocol.md, section 4): the rule decides, trust multiplies, evidence comes out.
 
 Masked and unmasked rounds decide here, from the same numbers. Server side: the only module of `protocol` with torch.
 """

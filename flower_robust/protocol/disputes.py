@@ -2,7 +2,7 @@
 
 An honest dealer can always clear itself: it knows what it dealt to whom, and opens only shares of clients that are
 provably malicious, so nothing is lost. One that answers and does not clear itself misdealt. One that stays silent is
-blamed as far as the others' values alone convict it (DESIGN section 5).
+blamed as far as the others' values alone convict it (docs/protocol.md, section 6.4).
 """
 
 from collections.abc import Mapping

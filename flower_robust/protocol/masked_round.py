@@ -127,7 +127,7 @@ def run_masked_round(
     previous: Opened | None = None,
     entropy: Callable[[], bytes] = lambda: os.urandom(32),
 ) -> MaskedOutcome:
-    """Submit, challenge, inspect, measure, decide, unmask, open: DESIGN section 4.
+    """Submit, challenge, inspect, measure, decide, unmask, open: docs/protocol.md, section 4.
 
     `keys` in cohort order; `updates` by name, Float32[d]; `trust` 0..1 by name; `previous`: the round before, which the
     plan announces. Raises RoundAborted where the round must not end with a result.

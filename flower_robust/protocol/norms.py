@@ -1,4 +1,4 @@
-"""What opened norms prove about an update, with the sketch's error taken into account (DESIGN section 4).
+"""What opened norms prove about an update, with the sketch's error taken into account (docs/protocol.md, section 6.5).
 
 The mean of the m estimates of an honest update has a relative error of 2 % (ordinary) to 10 % (one spike), so a factor
 of 1.6 is six deviations of the worst honest case; a lie that stays within it gains at most √1.6 − 1 = 26 % of C.

@@ -1,4 +1,4 @@
-"""Pads: what a responder sends about a dealer is readable only if both were shown the same (DESIGN section 4, step 3).
+"""Pads: what a responder sends about a dealer is readable only if both were shown the same (docs/protocol.md, 4).
 
     K_ij = H(exchange, k_ij, what was shown),    sent = value + PRG(K_ij)       k_ij in dealer i's envelope to j
 

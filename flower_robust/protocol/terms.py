@@ -1,4 +1,4 @@
-"""What a masked round adds to the plan (DESIGN sections 3 to 5), validated once and bound by the plan's digest."""
+"""What a masked round adds to the plan (docs/protocol.md, section 4), validated once and bound by the plan's digest."""
 
 import secrets
 from dataclasses import dataclass

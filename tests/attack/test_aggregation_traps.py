@@ -1,4 +1,4 @@
-"""Traps seen in other implementations (DESIGN section 6), each shown closed."""
+"""Traps seen in other implementations, each shown closed."""
 
 import math
 
