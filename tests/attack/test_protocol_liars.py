@@ -115,15 +115,14 @@ def test_an_unresolved_contradiction_voids_the_round_below_the_threshold_and_fra
     assert {(fault.culprit, fault.certainty) for fault in aborted.value.faults} == {("h2", Certainty.SILENT)}
 
 
-@pytest.mark.parametrize("liar", [liars.WrongDistances, liars.WrongUnmask])
-def test_wrong_shares_up_to_the_limit_and_one_beyond(liar):
-    """n = 9, t = 2 corrects two wrong answers of degree 4."""
-    limit = {6: liar, 7: liar}
-    world = World(n=9, t=2, make=limit)
-    outcome = world.run(RULE)
-    assert culprits(outcome) == {"h6": WrongShare, "h7": WrongShare}
+@pytest.mark.parametrize(("liar", "limit"), [(liars.WrongDistances, 2), (liars.WrongUnmask, 3)])
+def test_wrong_shares_up_to_the_limit_and_one_beyond(liar, limit):
+    """n = 9, t = 2 corrects two wrong answers of degree 4 and three of degree 2."""
+    wrong = dict.fromkeys((5, 6, 7, 8)[:limit], liar)
+    outcome = World(n=9, t=2, make=wrong).run(RULE)
+    assert culprits(outcome) == {f"h{i}": WrongShare for i in wrong}
     with pytest.raises(RoundAborted) as aborted:
-        World(n=9, t=2, make={**limit, 5: liar, 8: liar}).run(RULE)
+        World(n=9, t=2, make={**wrong, 5 + limit: liar}).run(RULE)
     assert isinstance(aborted.value.reason, NotEnoughShares)
     assert not aborted.value.faults
 
