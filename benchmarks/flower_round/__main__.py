@@ -1,7 +1,8 @@
 """`python -m benchmarks.flower_round [--json FILE]`: a round of plain FedAvg, wrapped, masked, and Flower's SecAgg+.
 
 All arms run in one `flwr run` simulation, one round each in turn, with clients that train for no time. The first turn
-pays for enrolment, imports and Ray's workers and is left out. Ratios are medians over turns.
+pays for enrolment, imports and Ray's workers and is left out. Ratios are medians over turns. `idle` is the masked
+round's exchanges and bytes with nothing computed: Flower's own share.
 
 `--clients 50 --arms fedavg,masked --pairs 3` shows how a larger federation fares: seconds and peak memory.
 """

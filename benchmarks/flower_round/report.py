@@ -5,7 +5,7 @@ from statistics import median
 from typing import Any
 
 Rounds = Sequence[Mapping[str, Any]]
-ARMS = ("fedavg", "robust", "masked", "secagg+")
+ARMS = ("fedavg", "robust", "masked", "secagg+", "idle")
 KEYS = ("seconds", "up", "down", "exchanges")
 BARS = {
     ("robust", "fedavg", "seconds"): 1.3,
@@ -51,6 +51,11 @@ def show(rounds: Rounds) -> None:
     for (arm, other, key), bar in BARS.items():
         if arm in figures and other in figures:
             print(f"  {arm} / {other}, {key}: {ratio(rounds, arm, other, key):.2f} (bar {bar})")
+    if "idle" in figures and "secagg+" in figures:
+        floor = ratio(rounds, "idle", "secagg+", "seconds")
+        print(
+            f"  idle / secagg+, seconds: {floor:.2f}, what three exchanges and these bytes take with nothing computed"
+        )
     if "masked" in figures:
         print(f"  masked: {figures['masked']['exchanges']:.0f} exchanges a round (bar {MOST_EXCHANGES})")
         print("  masked, seconds: " + ", ".join(f"{name} {seconds:.3f}" for name, seconds in steps(rounds).items()))

@@ -12,7 +12,7 @@ from flwr.clientapp.typing import ClientAppCallable
 
 from flower_round_app.memory import peak_mod
 
-OURS, SECAGG_PLUS, OLDER_API = "flower_robust", "secaggplus_configs", "fitins.config"
+OURS, SECAGG_PLUS, OLDER_API, IDLE = "flower_robust", "secaggplus_configs", "fitins.config", "idle"
 """Records by which a message says whose it is."""
 
 
@@ -27,6 +27,10 @@ def arm_mod(message: Message, context: Context, call_next: ClientAppCallable) ->
         from flwr.client.mod import secaggplus_mod
 
         return secaggplus_mod(message, context, call_next)
+    if IDLE in records:
+        from flower_round_app.idle import idle_reply
+
+        return idle_reply(message)
     return call_next(message, context)
 
 

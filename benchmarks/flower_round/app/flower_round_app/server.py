@@ -13,6 +13,7 @@ from flwr.serverapp.strategy import FedAvg, Strategy
 
 from flower_robust import PeerMasking, RobustAggregation
 from flower_robust.aggregation import rule_from_text
+from flower_round_app.idle import bytes_of, idle_round
 from flower_round_app.memory import peak_bytes
 from flower_round_app.meter import Meter
 from flower_round_app.robust import roster
@@ -32,15 +33,18 @@ def main(grid: Grid, context: Context) -> None:
     runners = arms(grid, context, n, int(config["floats"]))
     chosen = str(config["arms"]).split(",")
     turns = [(pair, arm) for pair in range(int(config["pairs"])) for arm in chosen[:: 1 if pair % 2 == 0 else -1]]
-    rounds = [{"pair": pair, "arm": arm, **runners[arm](), "server_peak": peak_bytes()} for pair, arm in turns]
+    rounds: list[Found] = []
+    for pair, arm in turns:
+        found = runners[arm](rounds)
+        rounds.append({"pair": pair, "arm": arm, **found, "server_peak": peak_bytes()})
     out = Path(str(config["out"]))
     partial = out.with_suffix(".partial")
     partial.write_text(json.dumps(rounds))
     partial.replace(out)
 
 
-def arms(grid: Grid, context: Context, n: int, d: int) -> dict[str, Callable[[], Found]]:
-    """By name, what runs one round and measures it."""
+def arms(grid: Grid, context: Context, n: int, d: int) -> dict[str, Callable[[list[Found]], Found]]:
+    """By name, what runs one round and measures it, given the rounds so far."""
     meter, zeros = Meter(grid), ArrayRecord([np.zeros(d, np.float32)])
 
     def stepwise(strategy: Strategy) -> Found:
@@ -48,13 +52,18 @@ def arms(grid: Grid, context: Context, n: int, d: int) -> dict[str, Callable[[],
         steps = dict(strategy.history[-1].seconds) if isinstance(strategy, RobustAggregation) else {}
         return {**found, "steps": steps}
 
-    def secagg_plus() -> Found:
+    def idle(rounds: list[Found]) -> Found:
+        found = meter.measure(lambda: idle_round(grid, 4 * d, *bytes_of(rounds)), n)
+        return {**found, "steps": {}}
+
+    def secagg_plus(rounds: list[Found]) -> Found:
         found: Found = {"steps": {}}
         secagg_plus_round(grid, context, n, d, lambda round: found.update(meter.measure(round, n)))
         return found
 
     wrapped = strategies(n, str(context.run_config["rule"]), int(context.run_config["f"]))
-    return {"secagg+": secagg_plus, **{arm: lambda s=strategy: stepwise(s) for arm, strategy in wrapped.items()}}
+    steps = {arm: lambda _, s=strategy: stepwise(s) for arm, strategy in wrapped.items()}
+    return {"secagg+": secagg_plus, "idle": idle, **steps}
 
 
 def strategies(n: int, rule: str, f: int) -> dict[str, Strategy]:
