@@ -57,6 +57,7 @@ def check_sum(world: World, outcome: MaskedOutcome, updates: dict[str, np.ndarra
         (type("AllButOne", (liars.both(liars.Stubborn, liars.UnreadableTo),), {"to": (0, 1, 3, 4, 5)}), BadEnvelope),
         (liars.FalseComplainer, FalseComplaint),
         (type("Shouter", (liars.FalseComplainer,), {"about": (0, 1, 3, 4, 5, 6)}), FalseComplaint),
+        (liars.CopiedKey, FalseComplaint),
         (liars.WrongTests, WrongShare),
         (type("WrongAboutAll", (liars.WrongTests,), {"about": (0, 1, 3, 4, 5, 6)}), WrongShare),
         (liars.WrongDistances, WrongShare),
