@@ -32,6 +32,9 @@ ENVIRONMENT = {
 }
 """SuperExec asks for work once a second unless told otherwise; two of those waits lie in every exchange."""
 
+START_SECONDS = 300.0
+"""How long anything may take to start: Flower's commands load for seconds, several at once, on a busy machine."""
+
 RESTART_PAUSE = 15.0
 """Seconds between a SuperNode's end and its restart: a killed one is refused for up to a minute, and every try costs
 the others three CPU seconds."""
@@ -113,9 +116,9 @@ class Federation:
         """
         self._restarting |= set(names)
 
-    def wait_online(self, *names: str, timeout: float = 120.0) -> None:
+    def wait_online(self, *names: str) -> None:
         """Wait until these SuperNodes are connected, restarting those that `keep_running` names."""
-        self._wait(f"SuperNodes {', '.join(names)}", lambda: all(self._is_online(name) for name in names), [], timeout)
+        self._wait(f"SuperNodes {', '.join(names)}", lambda: all(self._is_online(name) for name in names), [])
 
     def restart_superlink(self) -> None:
         """SIGKILL to the SuperLink, then a new one on the same port and database; SuperExec and SuperNodes go on."""
@@ -148,7 +151,7 @@ class Federation:
         """The JSON that a `flwr` command prints. Raises FederationError with its output if it failed."""
         command = [str(BIN / "flwr"), *arguments]
         done = subprocess.run(
-            command, env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=90
+            command, env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=START_SECONDS
         )
         try:
             answer: dict[str, object] = json.loads(done.stdout)
@@ -189,8 +192,8 @@ class Federation:
         node = self.nodes[name]
         return node.exit_code is None and "SuperNode ID:" in node.output[node.began :]
 
-    def _wait(self, what: str, ready: Callable[[], bool], children: Sequence[Child], timeout: float = 90.0) -> None:
-        deadline = time.monotonic() + timeout
+    def _wait(self, what: str, ready: Callable[[], bool], children: Sequence[Child]) -> None:
+        deadline = time.monotonic() + START_SECONDS
         while not ready():
             self._restart_ended()
             ended = [child for child in children if child.exit_code is not None]
