@@ -20,7 +20,7 @@ Reply = Message | Exception
 _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, AssertionError, RecursionError, DecodeError)
 """What parsing a reply raises; anything else is the network's failure, which is nobody's fault."""
 
-_SHORTEST, _LONGEST = 0.005, 0.5
+_SHORTEST, _LONGEST = 0.005, 1.0
 
 
 def push(grid: Grid, messages: Sequence[Message]) -> list[Message]:
@@ -34,18 +34,25 @@ def collect(grid: Grid, messages: Iterable[Message], deadline: float) -> Iterato
     pending = {message.metadata.message_id: message for message in messages}
     started = time.monotonic()
     while pending:
+        spent = 0.0
         for message_id in list(pending):
-            if (reply := _pull(grid, message_id)) is not None:
+            asked = time.monotonic()
+            reply = _pull(grid, message_id)
+            spent += time.monotonic() - asked
+            if reply is not None:
                 yield pending.pop(message_id), reply
         if not pending or time.monotonic() >= deadline:
             return
-        time.sleep(pause(started, deadline))
+        time.sleep(pause(started, deadline, spent))
 
 
-def pause(started: float, deadline: float) -> float:
-    """Seconds until the next poll: a twentieth of the time waited so far, 5 ms to 0.5 s, never past the deadline."""
+def pause(started: float, deadline: float, spent: float = 0.0) -> float:
+    """Seconds until the next poll: a twentieth of the time waited so far, at least 5 ms, at most 1 s, never past the
+    deadline; and at least four times what the last poll took, so that polling costs a SuperLink little, however many
+    are awaited."""
     now = time.monotonic()
-    return max(0.0, min(max(_SHORTEST, (now - started) / 20), _LONGEST, deadline - now))
+    wanted = max(_SHORTEST, (now - started) / 20, 4 * spent)
+    return max(0.0, min(wanted, _LONGEST, deadline - now))
 
 
 def _pull(grid: Grid, message_id: str) -> Reply | None:

@@ -27,6 +27,8 @@ from flower_robust.flower.masked_row import MaskedRow
 from flower_robust.flower.masking import PeerMasking
 from flower_robust.flower.metrics import agreed, declared_rows, read_metrics, weighted
 from flower_robust.flower.records import NamedArrays
+from flower_robust.masking import ring_torch
+from flower_robust.masking.masks import Opener, open_weighted
 from flower_robust.protocol.announcement import announce, announcement_digest
 from flower_robust.protocol.decide import with_faults
 from flower_robust.protocol.masked_round import MaskedOutcome, finish_masked_round
@@ -40,6 +42,7 @@ from flower_robust.trust import BetaTrust, TrustState
 from flower_robust.types import RosterName
 
 STEP = "submission"
+CPU = torch.device("cpu")
 
 
 class MaskedRound:
@@ -58,9 +61,10 @@ class MaskedRound:
         keys: dict[RosterName, KeyAnnouncement],
         previous: Opened | None,
         announcement: bytes,
+        opener: Opener,
     ) -> None:
         self.plan, self.floor, self.masked, self._announced_layout = plan, floor, masked, layout
-        self._announcement = announcement
+        self._announcement, self._opener = announcement, opener
         self.model, self.count_key = draft.model, draft.count_key
         self.layout, self._keys, self._previous = masked.layout, keys, previous
         self._submissions: dict[int, Submission] = {}
@@ -117,6 +121,7 @@ class MaskedRound:
             trust=dict(zip(plan.cohort, trust.weights(state, plan.cohort), strict=True)),
             previous=self._previous,
             entropy=lambda: os.urandom(32),
+            opener=self._opener,
         )
         self.opened, self._previous = found.opened, None
         after = trust.update(state, with_faults(found.decision.evidence, found.faults, state.names))
@@ -169,13 +174,23 @@ class MaskedRound:
 
 
 class MaskedRounds:
-    """The masked rounds of one strategy: each announces the last one that was opened, for the clients to audit."""
+    """The masked rounds of one strategy: each announces the last one that was opened, for the clients to audit.
+
+    Sums are opened on `device`.
+    """
 
     def __init__(
-        self, masking: PeerMasking, attendance: Attendance, rule: Rule, norm_bound: float, quorum: int
+        self,
+        masking: PeerMasking,
+        attendance: Attendance,
+        rule: Rule,
+        norm_bound: float,
+        quorum: int,
+        device: torch.device = CPU,
     ) -> None:
         self.masking, self.attendance, self.rule = masking, attendance, rule
         self.norm_bound, self.quorum = norm_bound, quorum
+        self._opener = open_weighted if device.type == "cpu" else ring_torch.opener(device)
         self._last: MaskedRound | None = None
 
     def open(self, draft: Draft) -> MaskedRound:
@@ -191,7 +206,8 @@ class MaskedRounds:
         plan = draft.plan(self.attendance.roster, self.rule, self.norm_bound, self.quorum, asked, terms)
         server_round = ServerRound(plan, self.attendance.roster, keys, masking.server)
         floor = GridFloor(server_round, draft.grid, draft.nodes, draft.messages[0], masking.step_timeout)
-        self._last = MaskedRound(plan, floor, draft, masked, layout, self.attendance.keys, previous, announcement)
+        beside = (self.attendance.keys, previous, announcement, self._opener)
+        self._last = MaskedRound(plan, floor, draft, masked, layout, *beside)
         return self._last
 
     def _previous(self, run_id: int) -> Opened | None:

@@ -75,7 +75,7 @@ class RobustAggregation(Strategy):
     raise QuorumNotReached (`below_quorum="abort"`) or leave the model as it is (`"skip"`); either is reported. Replies
     are awaited for `reply_timeout` seconds, which is also how long messages live; `start(timeout=...)` has no say.
     `trust_file` is read if it exists and written every round. `on_round` gets each RoundReport, `history` keeps them.
-    `device`: where the rows live; None is CUDA where there is one.
+    `device`: where the rows live, and masked sums are opened; None is CUDA where there is one.
 
     Raises ConfigurationError or CorruptFile here, before anything is sent.
     """
@@ -122,7 +122,7 @@ class RobustAggregation(Strategy):
         if masking is None:
             self._rounds = PlainRounds(roster, rule, norm_bound, self.quorum, self.device)
         else:
-            self._rounds = MaskedRounds(masking, self._attendance, rule, norm_bound, self.quorum)
+            self._rounds = MaskedRounds(masking, self._attendance, rule, norm_bound, self.quorum, self.device)
         self._pending: Pending | None = None
         self._evaluation: Exchange | None = None
 

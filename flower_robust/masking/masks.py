@@ -3,6 +3,8 @@
 y_i = x_i + a·s_i + e_i (mod q)          Σ w_i·y_i − a·Σ w_i·s_i = Σ w_i·(x_i + e_i)
 """
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -15,6 +17,9 @@ from flower_robust.masking.ring import PLANES, Coefficients, Residues, planes
 from flower_robust.masking.stream import Stream, uniform
 
 _CHUNK = 1 << 16
+
+Opener = Callable[[Sequence[int], Sequence[Residues], Coefficients, PublicElements], npt.NDArray[np.int64]]
+"""What computes `open_weighted`, on whatever device: weights, y's, Σ w_i·s_i and a to the integers int64 [B·N]."""
 
 
 def draw_secret(seed: bytes) -> Coefficients:
@@ -88,3 +93,13 @@ def unmask(total: Residues, s: Coefficients, a: PublicElements) -> npt.NDArray[n
     s_points = ring.to_points(s)
     each(fill, PLANES)
     return ring.centred(plain).reshape(-1)
+
+
+def open_weighted(
+    weights: Sequence[int], ys: Sequence[Residues], s: Coefficients, a: PublicElements
+) -> npt.NDArray[np.int64]:
+    """Σ w_i·y_i − a·(Σ w_i·s_i) = Σ w_i·(x_i + e_i), taken in (−q/2, q/2]; int64 [B·N].
+
+    weights: 0 <= w_i < 2^20; ys: uint32 [2, B, N] each; s: Σ w_i·s_i, [2, N]; a: as in `mask`.
+    """
+    return unmask(ring.weighted_sum(weights, ys), s, a)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from flower_robust.masking.kernels.ntt import SIDE, N
+from flower_robust.masking.masks import Opener
 from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import PLANES, Coefficients, Residues, planes
@@ -21,7 +22,7 @@ LAYERS = 6
 
 def from_residues(x: Residues, device: torch.device) -> Tensor:
     """Residues as int64 on a device."""
-    return torch.from_numpy(np.ascontiguousarray(x).view(np.int32)).to(device).to(torch.int64) & 0xFFFFFFFF
+    return torch.from_numpy(np.require(x, np.uint32, ["C", "A", "W"]).view(np.int32)).to(device).to(torch.int64) & 0xFFFFFFFF
 
 
 def to_residues(x: Tensor) -> Residues:
@@ -56,6 +57,17 @@ def unmask(total: Tensor, s: Coefficients, a: PublicElements) -> npt.NDArray[np.
             points = from_residues(a.points(p, blocks), total.device)
             plain[p, blocks] = (total[p, blocks] - _backward(points * s_points[p] % q, p)) % q
     return centred(plain).cpu().numpy().reshape(-1)
+
+
+def opener(device: torch.device) -> Opener:
+    """`masks.open_weighted` on a device, the same integers."""
+
+    def open_weighted(
+        weights: Sequence[int], ys: Sequence[Residues], s: Coefficients, a: PublicElements
+    ) -> npt.NDArray[np.int64]:
+        return unmask(weighted_sum(weights, ys, device), s, a)
+
+    return open_weighted
 
 
 def centred(x: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from flower_robust.aggregation import Rule, Weighting
 from flower_robust.commitments import Identity, Roster
 from flower_robust.commitments.keys import KeyAnnouncement
 from flower_robust.errors import ClientFault, NoReply, RobustError, RoundAborted, SumOutOfRange
+from flower_robust.masking.masks import Opener, open_weighted
 from flower_robust.protocol import disputes, recheck, server_challenge, server_inspect, server_open
 from flower_robust.protocol.announcement import announce
 from flower_robust.protocol.client import MaskedClient
@@ -126,11 +127,13 @@ def run_masked_round(
     trust: Mapping[str, float],
     previous: Opened | None = None,
     entropy: Callable[[], bytes] = lambda: os.urandom(32),
+    opener: Opener = open_weighted,
 ) -> MaskedOutcome:
     """Submit, challenge, inspect, measure, decide, unmask, open: docs/protocol.md, section 4.
 
     `keys` in cohort order; `updates` by name, Float32[d]; `trust` 0..1 by name; `previous`: the round before, which the
-    plan announces. Raises RoundAborted where the round must not end with a result.
+    plan announces; `opener`: what opens the sum, `ring_torch.opener` on a device. Raises RoundAborted where the round
+    must not end with a result.
     """
     floor = Room(ServerRound(plan, roster, tuple(keys), server), clients, updates)
     offer = Offer(plan, tuple(keys), announce(previous) if previous else b"").encode()
@@ -139,7 +142,9 @@ def run_masked_round(
         ((position, offer) for position in range(len(plan.cohort))),
         lambda name, message: server_challenge.verify_submission(floor.round, name, message),
     )
-    return finish_masked_round(floor, submissions, rule=rule, trust=trust, previous=previous, entropy=entropy)
+    return finish_masked_round(
+        floor, submissions, rule=rule, trust=trust, previous=previous, entropy=entropy, opener=opener
+    )
 
 
 def finish_masked_round(
@@ -150,6 +155,7 @@ def finish_masked_round(
     trust: Mapping[str, float],
     previous: Opened | None,
     entropy: Callable[[], bytes],
+    opener: Opener = open_weighted,
 ) -> MaskedOutcome:
     """Everything after step 1, whatever the transport. Raises RoundAborted as `run_masked_round` does."""
     try:
@@ -158,7 +164,7 @@ def finish_masked_round(
         measured = measure(server_inspect.reinspect(inspected, lies), entropy())
         floor.faults += measured.faults
         decided, decision = _decided(measured, rule, trust)
-        opened = _opened(floor, decided, entropy)
+        opened = _opened(floor, decided, entropy, opener)
     except RobustError as reason:
         raise RoundAborted(reason, floor.faults, floor.alarms) from reason
     aggregate = conclude_masked(opened, decision, rule)
@@ -195,7 +201,7 @@ def _decided(measured: Measured, rule: Rule, trust: Mapping[str, float]) -> tupl
     return weigh(measured, rule, trust) if isinstance(rule, Weighting) else group(measured, rule, trust)
 
 
-def _opened(floor: Floor, decided: Decided, entropy: Callable[[], bytes]) -> Opened:
+def _opened(floor: Floor, decided: Decided, entropy: Callable[[], bytes], opener: Opener) -> Opened:
     """Steps 5 and 6; after a void sum, the recheck that names the culprit. An echo needs no share: all may give one."""
     echoes = None
     if terms_of(floor.round.plan).strict:
@@ -212,7 +218,7 @@ def _opened(floor: Floor, decided: Decided, entropy: Callable[[], bytes]) -> Ope
         lambda name, message: server_open.verify_unmask_reply(decided, name, message),
     )
     try:
-        return server_open.open_sum(decided, replies, entropy())
+        return server_open.open_sum(decided, replies, entropy(), opener)
     except SumOutOfRange:
         floor.faults += _rechecked(floor, decided, entropy())
         raise

@@ -12,10 +12,9 @@ from flower_robust.errors import (
     StaleCommitment,
     WrongShare,
 )
-from flower_robust.masking import ring
 from flower_robust.masking.decoding import open_shares
 from flower_robust.masking.fixed_point import decode
-from flower_robust.masking.masks import unmask
+from flower_robust.masking.masks import Opener, open_weighted
 from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import Residues
@@ -84,13 +83,16 @@ def decision_of(decided: Decided) -> Digest:
     return decision_digest(decided.challenged.shown, decided.weights)
 
 
-def open_sum(decided: Decided, replies: Mapping[int, SharesReply], seed: bytes) -> Opened:
+def open_sum(
+    decided: Decided, replies: Mapping[int, SharesReply], seed: bytes, opener: Opener = open_weighted
+) -> Opened:
     """Σ w_i·(x_i + e_i) of every group, and its weighted mean in the update's unit.
 
         Σ w_i·y_i − a·(Σ w_i·s_i)          mean = D ∘ that · C / (2^22·Σ w_i)
 
-    `replies` by position; `seed`: 32 fresh secret bytes. Raises NotEnoughShares below t + 1 replies or with more wrong
-    ones than can be located, and SumOutOfRange if some update wrapped around q (`server_recheck` names whose).
+    `replies` by position; `seed`: 32 fresh secret bytes; `opener`: what computes the first line, on whatever device.
+    Raises NotEnoughShares below t + 1 replies or with more wrong ones than can be located, and SumOutOfRange if some
+    update wrapped around q (`recheck` names whose).
     """
     round = decided.challenged.round
     sizes, terms = Sizes.of(round.plan), terms_of(round.plan)
@@ -100,7 +102,7 @@ def open_sum(decided: Decided, replies: Mapping[int, SharesReply], seed: bytes) 
     opened = open_shares(shares, responders, terms.threshold, seed, STEP)
     secrets = opened.values.reshape(2, sizes.groups, PARAMETERS.N)
     faults = [_wrong(round, j) for j in opened.wrong]
-    sums = [_opened_group(decided, row, secrets[:, g]) for g, row in enumerate(decided.weights)]
+    sums = [_opened_group(decided, row, secrets[:, g], opener) for g, row in enumerate(decided.weights)]
     request = Unmask.sign(round.server, round.plan.digest, decided.challenged.shown, decided.weights, {}, {})
     return Opened(
         decided,
@@ -120,12 +122,12 @@ class Group(NamedTuple):
     total: npt.NDArray[np.int64]
 
 
-def _opened_group(decided: Decided, row: Weights, secret: Residues) -> Group:
+def _opened_group(decided: Decided, row: Weights, secret: Residues, opener: Opener) -> Group:
     round = decided.challenged.round
     terms, members = terms_of(round.plan), [int(i) for i in np.flatnonzero(row)]
     weights = [int(row[i]) for i in members]
-    masked = ring.weighted_sum(weights, [decided.challenged.submissions[i].upload for i in members])
-    total = unmask(masked, secret, PublicElements(terms.seed_a, Sizes.of(round.plan).B))
+    uploads = [decided.challenged.submissions[i].upload for i in members]
+    total = opener(weights, uploads, secret, PublicElements(terms.seed_a, Sizes.of(round.plan).B))
     mean = decode(total, terms.d, sum(weights), round.plan.norm_bound, terms.seed_signs)
     return Group(mean, total)
 

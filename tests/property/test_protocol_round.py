@@ -19,6 +19,7 @@ from flower_robust.aggregation import (
     Weighting,
 )
 from flower_robust.errors import NotEnoughShares, RoundAborted
+from flower_robust.masking import ring_torch
 from flower_robust.protocol import server_challenge, server_inspect, server_open
 from flower_robust.protocol.client_unmask import carriers
 from flower_robust.protocol.decide import decide
@@ -72,6 +73,9 @@ def test_the_opened_sum_is_the_integer_weighted_sum_for_every_subset_and_weight(
         replies[i] = server_open.verify_unmask_reply(chosen, world.names[i], client.unmask(request))
         client.state = states[i]
     opened = server_open.open_sum(chosen, replies, bytes(32))
+    for device in ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]:
+        elsewhere = server_open.open_sum(chosen, replies, bytes(32), ring_torch.opener(torch.device(device)))
+        assert (elsewhere.sums == opened.sums).all() and (elsewhere.means == opened.means).all()
     steps = np.abs(opened.means[0] - mean_of(world, updates, weights[0])) / STEP
     assert steps.max() <= 0.5 + 8 + 0.5, "rounding and noise are at most 8.5 steps of C/2^22 each"
 

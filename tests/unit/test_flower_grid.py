@@ -7,7 +7,7 @@ from flwr.app import Message, RecordDict
 
 from flower_robust.errors import QuorumNotReached
 from flower_robust.flower.exchange import Exchange
-from flower_robust.flower.grid import BoundedGrid, collect, push
+from flower_robust.flower.grid import BoundedGrid, collect, pause, push
 from tests.flower_double import FakeGrid
 
 pytestmark = pytest.mark.window
@@ -50,6 +50,15 @@ def test_a_reply_to_another_message_is_nobodys():
 def test_a_network_failure_is_nobodys_fault():
     with pytest.raises(ConnectionError):
         answers(FakeGrid({1: lambda message: ConnectionError("SuperLink is gone"), 2: echo, 3: echo}))
+
+
+def test_polls_leave_a_slow_superlink_four_fifths_of_its_time():
+    far = time.monotonic() + 1000
+    now = time.monotonic()
+    assert pause(now, far) == 0.005
+    assert 0.39 < pause(now, far, 0.1) <= 0.4 and pause(now, far, 10.0) == 1.0
+    assert 0.19 < pause(now - 4, far) < 0.21
+    assert pause(now, now - 1, 10.0) == 0.0 and pause(now, now + 0.1, 10.0) <= 0.1
 
 
 def test_waiting_ends_at_the_deadline():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedProx
+from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedProx, Strategy
 
 from flower_robust import RobustAggregation, robust_mod
 from flower_robust.aggregation import Mean, MultiKrum, NearestNeighborMixing, ReferenceTrust
@@ -43,6 +43,10 @@ def test_a_wrapped_strategy_steps_as_the_stock_one_on_honest_clients(name):
     theirs = stock.start(FakeGrid(stock_nodes(5)), record(model()), num_rounds=3)
     for key in ("fc.weight", "fc.bias", "scale"):
         np.testing.assert_allclose(ours.arrays[key].numpy(), theirs.arrays[key].numpy(), atol=1e-4)
+
+
+def test_the_loop_over_rounds_stays_flowers():
+    assert RobustAggregation.start is Strategy.start
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
