@@ -22,7 +22,8 @@ LAYERS = 6
 
 def from_residues(x: Residues, device: torch.device) -> Tensor:
     """Residues as int64 on a device."""
-    return torch.from_numpy(np.require(x, np.uint32, ["C", "A", "W"]).view(np.int32)).to(device).to(torch.int64) & 0xFFFFFFFF
+    words = np.require(x, np.uint32, ["C", "A", "W"]).view(np.int32)
+    return torch.from_numpy(words).to(device).to(torch.int64) & 0xFFFFFFFF
 
 
 def to_residues(x: Tensor) -> Residues:
