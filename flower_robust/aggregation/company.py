@@ -8,7 +8,7 @@ from torch import Tensor
 from flower_robust.aggregation.foolsgold import cosines
 from flower_robust.aggregation.geometry import Geometry
 from flower_robust.aggregation.loner import LonerFilter
-from flower_robust.aggregation.mean import Mean, by_size, within_reach
+from flower_robust.aggregation.mean import Mean, by_size
 from flower_robust.aggregation.rule import Weighting
 
 STRICT, LENIENT, SPREADS = 0.06, 0.2, 5.0
@@ -33,14 +33,20 @@ def company(geometry: Geometry, f: int) -> Tensor:
     and however long it is; honest rows resemble many others (IID) or nobody much (label skew), so their contrasts lie
     close together. At most f rows stand out, and f copies of an honest row stand out no more than that row.
     """
+    contrast, apart = _apart(geometry, f)
+    return (_standing_out(contrast, f) * apart).square() if bool(apart.any()) else apart
+
+
+def _apart(geometry: Geometry, f: int) -> tuple[Tensor, Tensor]:
+    """Each row's contrast s, and how surely it is close to friends and against strangers: clip(a) · clip(−o)."""
     n = geometry.n
     if not 1 < f < n - 1:
-        return torch.zeros(n, dtype=torch.float64)
+        return torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
     ranked = cosines(geometry).fill_diagonal_(2.0).sort(dim=1).values[:, : n - 1]
     strangers = ranked[:, : n - 1 - f].mean(1)
     friends = ranked[:, n - f :].mean(1)
     close = ((friends - ACQUAINTED) / (CLOSE - ACQUAINTED)).clamp(0, 1)
-    return (_standing_out(friends - strangers, f) * close * (-strangers / OPPOSED).clamp(0, 1)).square()
+    return friends - strangers, close * (-strangers / OPPOSED).clamp(0, 1)
 
 
 def _standing_out(contrast: Tensor, f: int) -> Tensor:
@@ -49,12 +55,24 @@ def _standing_out(contrast: Tensor, f: int) -> Tensor:
     return (2 * (contrast - honest[-1] - tolerance) / tolerance).clamp(0, 1)
 
 
+def _within_reach(geometry: Geometry, f: int) -> Tensor:
+    """min(1, m / |x_i|), Float64[n]."""
+    lengths = geometry.squared_norms.sqrt()
+    longest = lengths.sort().values[geometry.n - f - 1]
+    return torch.where(lengths > longest, longest / lengths, 1.0)
+
+
 @dataclass(frozen=True, repr=False)
 class CompanyFilter(Weighting):
-    """The mean, by declared size, of the rows that belong to no minority; near copies share one voice, long rows less.
+    """The mean, by declared size, of the rows that belong to no minority; near copies share one voice.
 
     k_i = [company_i < 1], v_i = k_i / Σ_j k_j clip((c_ij − 0.95) / 0.05, 0, 1), w_i = v_i r_i n_i / Σ_j v_j r_j n_j
-    with r_i = min(1, m / |x_i|), m = the (n−f)-th smallest |x_j|: nobody pushes further than an honest row
+    r_i = 1 − p_i (1 − min(1, m / |x_i|)), m = the (n−f)-th smallest |x_j|
+    with p_i = clip((a_i − 0.4) / 0.2, 0, 1) · clip(−o_i / 0.1, 0, 1) of `company`
+
+    Where honest rows agree as closely as liars do, two camps oppose each other and neither stands out. Then length
+    tells: who keeps close company against the others pushes no further than an honest row. n − f rows are honest, so m
+    is at most the longest honest length, whatever the others send; at most f rows count less.
 
     Updates Float[n, d], n >= 2f+1, each already clipped to the plan's norm bound. The rule judges one round;
     `BetaTrust` sums up `company` over many, which is what finds a minority that hides. Raises TooFewRows (nobody is
@@ -74,8 +92,8 @@ class CompanyFilter(Weighting):
         self.check(geometry.n)
         kept = (company(geometry, self.f) < 1).double()
         copies = ((cosines(geometry) - COPY) / (1 - COPY)).clamp(0, 1).fill_diagonal_(1.0)
-        voices = kept / (copies @ kept).clamp(min=1.0)
-        return by_size(voices * within_reach(geometry, self.f), geometry)
+        reach = 1 - _apart(geometry, self.f)[1] * (1 - _within_reach(geometry, self.f))
+        return by_size(kept / (copies @ kept).clamp(min=1.0) * reach, geometry)
 
 
 def default_rule(f: int) -> Weighting:

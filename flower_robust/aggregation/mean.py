@@ -17,19 +17,6 @@ def by_size(voices: Tensor, geometry: Geometry) -> Tensor:
     return weights / weights.sum()
 
 
-def within_reach(geometry: Geometry, f: int) -> Tensor:
-    """What is left of each row's voice where nobody may push further than an honest row, Float64[n] in [0, 1].
-
-        r_i = min(1, m / |x_i|), m = the (n−f)-th smallest |x_j|
-
-    n − f rows are honest, so m is at most the longest honest length, whatever the others send; at most f rows count
-    less than before. The norm bound C does this for the first rounds; honest updates get shorter later and C stays.
-    """
-    lengths = geometry.squared_norms.sqrt()
-    longest = lengths.sort().values[geometry.n - f - 1]
-    return torch.where(lengths > longest, longest / lengths, 1.0)
-
-
 @dataclass(frozen=True, repr=False)
 class Mean(Weighting):
     """The plain mean; one Byzantine row moves it anywhere.
