@@ -1,6 +1,7 @@
 """The compiled library: what it refuses, what it trusts on disk, and what a client's process never loads."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -91,3 +92,9 @@ def test_a_failing_build_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "executable", "/bin/false" if Path("/bin/false").exists() else "false")
     with pytest.raises(RuntimeError, match="building"):
         library.built(tmp_path / "kernels.bin")
+
+
+def test_the_build_command_serves_copies_of_the_package_too(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flower_robust.masking.kernels.build"]
+    subprocess.run(command, env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)}, check=True)
+    assert library.read(tmp_path / "flower-robust" / library.file_name())

@@ -1,6 +1,7 @@
 """Compile every kernel for this CPU into one object file: `python -m flower_robust.masking.kernels.build [FILE]`.
 
-Without FILE, into the place where clients look: for images and installers, so that no first message pays for it.
+Without FILE, into the places where clients look, also those that run a copy of this package from an app's bundle: for
+images and installers, so that no first message pays for it.
 
 numba translates each kernel behind a C signature to optimised LLVM code; llvmlite joins the modules and emits the
 object. An object that needs anything but the C library's memory functions is refused: it could not be loaded alone.
@@ -96,3 +97,4 @@ if __name__ == "__main__":
         main(Path(sys.argv[1]))
     else:
         library.load_or_build()
+        library.share()
