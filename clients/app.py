@@ -1,7 +1,7 @@
 """The hospital's ClientApp. Everything it computes is in `clients.hospital`; its lies are in attacks and tampering.
 
 Flower starts a process for every message: torch and the records are loaded where they are needed, which for a real
-hospital is the training alone.
+hospital is the training, and the private sums before it.
 """
 
 from dataclasses import replace

@@ -1,7 +1,7 @@
 """Who takes part: key files and a roster file in a deployment, keys made from the seed in a simulation.
 
 A node whose configuration names an identity file is a real participant, whatever the run's configuration says. Loads
-neither torch nor records: a real participant needs them to train and for nothing else.
+neither torch nor records: a real participant needs them to train and to answer private sums, for nothing else.
 """
 
 import hashlib

@@ -71,8 +71,9 @@ class CompanyFilter(Weighting):
     with p_i = clip((a_i − 0.4) / 0.2, 0, 1) · clip(−o_i / 0.1, 0, 1) of `company`
 
     Where honest rows agree as closely as liars do, two camps oppose each other and neither stands out. Then length
-    tells: who keeps close company against the others pushes no further than an honest row. n − f rows are honest, so m
-    is at most the longest honest length, whatever the others send; at most f rows count less.
+    tells: who keeps close company against the others pushes no further than an honest row of its size. n − f rows are
+    honest, so m is at most the longest honest length, whatever the others send; at most f rows count less. A masked
+    round rounds weights to thirds, so that there it may be up to twice as far.
 
     Updates Float[n, d], n >= 2f+1, each already clipped to the plan's norm bound. The rule judges one round;
     `BetaTrust` sums up `company` over many, which is what finds a minority that hides. Raises TooFewRows (nobody is

@@ -47,9 +47,9 @@ def collect(grid: Grid, messages: Iterable[Message], deadline: float) -> Iterato
 
 
 def pause(started: float, deadline: float, spent: float = 0.0) -> float:
-    """Seconds until the next poll: a twentieth of the time waited so far, at least 5 ms, at most 1 s, never past the
-    deadline; and at least four times what the last poll took, so that polling costs a SuperLink little, however many
-    are awaited."""
+    """Seconds until the next poll: a twentieth of the time waited so far, or four times what the last poll took if that
+    is more, so that polling leaves a SuperLink most of its time; at least 5 ms, at most 1 s, never past the deadline.
+    """
     now = time.monotonic()
     wanted = max(_SHORTEST, (now - started) / 20, 4 * spent)
     return max(0.0, min(wanted, _LONGEST, deadline - now))

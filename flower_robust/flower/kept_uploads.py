@@ -46,17 +46,17 @@ class KeptUploads:
         for old in sorted(filter(Path.is_file, self.folder.iterdir()), key=_age)[KEPT:]:
             old.unlink(missing_ok=True)
 
-    def load(self, digest: Digest) -> Residues | None:
-        """y uint32 [2, B, N] as the file has it, or None if it was lost or cut short."""
+    def load(self, digest: Digest, B: int) -> Residues | None:
+        """y uint32 [2, B, N] as the file has it, or None if it was lost or has another length."""
         try:
             words = np.fromfile(self._path(digest), "<u4")
         except OSError:
             return None
-        return None if words.size % (2 * PARAMETERS.N) else words.reshape(2, -1, PARAMETERS.N)
+        return words.reshape(2, B, PARAMETERS.N) if words.size == 2 * B * PARAMETERS.N else None
 
-    def intact(self, digest: Digest) -> bool:
+    def intact(self, digest: Digest, B: int) -> bool:
         """Whether the file holds what was written."""
-        y = self.load(digest)
+        y = self.load(digest, B)
         return y is not None and upload_digest(y) == digest
 
     def forget(self, digest: Digest) -> None:

@@ -55,7 +55,7 @@ from flower_robust.protocol.client_unmask import echo, unmask
 from flower_robust.protocol.disputes import answer_dispute
 from flower_robust.protocol.recheck import answer_recheck
 from flower_robust.protocol.shown import Offer
-from flower_robust.protocol.sizes import terms_of
+from flower_robust.protocol.sizes import Sizes, terms_of
 from flower_robust.types import Digest
 
 Phase = TypeVar("Phase")
@@ -142,9 +142,9 @@ def submission(site: Site, context: Context, offer: Offer, row: Row) -> RecordDi
         state, message, y = submit(
             offer, site.roster, site.identity, memory.run_key, row, os.urandom(32), before, site.demands
         )
+        answer_once(site, offer.plan.digest, TRAIN, state.dealt.commitment)
         _forget(uploads, memory.state, state)
         uploads.save(y, state.dealt.upload)
-        answer_once(site, offer.plan.digest, TRAIN, state.dealt.commitment)
     except RobustError as refusal:
         Memory(memory.run_key, before).put(context)
         return _refused(TRAIN, site, refusal)
@@ -181,13 +181,14 @@ def _challenge(site: Site, memory: Memory, payload: bytes) -> Answered:
     state = _expected(memory, AwaitingChallenge, CHALLENGE)
     uploads = KeptUploads(site.folder, site.identity.name)
     audited = audited_upload(state.dealt)
-    own = None if audited is None else uploads.load(audited)
+    B = Sizes.of(state.dealt.plan).B
+    own = None if audited is None else uploads.load(audited, B)
     y = _own_y(uploads, state)
     try:
         after, reply = answer_challenge(state, site.roster, site.identity, y, payload, own)
     except FaultyServer:
         _check_disk(uploads, state)
-        if audited is None or own is None or uploads.intact(audited):
+        if audited is None or own is None or uploads.intact(audited, B):
             raise
         own = None
         after, reply = answer_challenge(state, site.roster, site.identity, y, payload)
@@ -224,14 +225,14 @@ def _recheck(site: Site, memory: Memory, payload: bytes) -> Answered:
 
 
 def _own_y(uploads: KeptUploads, state: AwaitingChallenge | AwaitingRecheck) -> Residues:
-    if (y := uploads.load(state.dealt.upload)) is None:
+    if (y := uploads.load(state.dealt.upload, Sizes.of(state.dealt.plan).B)) is None:
         raise ConfigurationError("audit_folder", str(uploads.folder), "this round's y, which is gone")
     return y
 
 
 def _check_disk(uploads: KeptUploads, state: AwaitingChallenge | AwaitingRecheck) -> None:
     """ConfigurationError if what looks like the server's fault may be this site's disk: y is not what was written."""
-    if not uploads.intact(state.dealt.upload):
+    if not uploads.intact(state.dealt.upload, Sizes.of(state.dealt.plan).B):
         raise ConfigurationError("audit_folder", str(uploads.folder), "this round's y, which was altered")
 
 

@@ -170,7 +170,7 @@ def weighted_sum(weights: Sequence[int], elements: Sequence[Residues]) -> Residu
 
 def from_integers(x: npt.ArrayLike) -> Residues:
     """Residues [2, ...] of any integers (int64 range)."""
-    values = np.ascontiguousarray(x, np.int64)
+    values = np.asarray(x, np.int64, order="C")
     out = np.empty((2, *values.shape), np.uint32)
     for p in PLANES:
         elementwise.residues(values.reshape(-1), out[p].reshape(-1), planes()[p].constants)

@@ -11,11 +11,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from flower_robust.errors import ConfigurationError
+from flower_robust.masking import masks
 from flower_robust.masking.kernels.ntt import SIDE, N
 from flower_robust.masking.masks import Opener
 from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import PLANES, Coefficients, Residues, planes
+from flower_robust.masking.stream import uniform
 
 LAYERS = 6
 
@@ -61,13 +64,20 @@ def unmask(total: Tensor, s: Coefficients, a: PublicElements) -> npt.NDArray[np.
 
 
 def opener(device: torch.device) -> Opener:
-    """`masks.open_weighted` on a device, the same integers."""
+    """`masks.open_weighted` on a device, the same integers: one small sum is opened on both before it is handed out.
+
+    Raises ConfigurationError where they differ: a wrong sum would have the clients convict an honest server.
+    """
 
     def open_weighted(
         weights: Sequence[int], ys: Sequence[Residues], s: Coefficients, a: PublicElements
     ) -> npt.NDArray[np.int64]:
         return unmask(weighted_sum(weights, ys, device), s, a)
 
+    s, a, ys = uniform(bytes(32), "s", N), PublicElements(bytes(32), 2), uniform(bytes(32), "y", 2, 2, N)
+    known = ([85, 255], [ys[:, 0], ys[:, 1]], s, a)
+    if (open_weighted(*known) != masks.open_weighted(*known)).any():
+        raise ConfigurationError("device", device, "one that opens the same integers as the CPU")
     return open_weighted
 
 

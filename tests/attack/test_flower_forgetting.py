@@ -1,5 +1,7 @@
 """A server that sends nonsense does not make a client forget what it can convict the server with."""
 
+import copy
+
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
@@ -45,3 +47,27 @@ def test_a_round_that_opens_nothing_ends_no_audit_and_keeps_no_file_too_long(tmp
         assert len(report.audits) >= 4 and set(report.audits.values()) == {"done"}
     for name in nodes.roster.names:
         assert len(list(KeptUploads(tmp_path, name).folder.glob("*.y"))) == 2, "the announced round and this one"
+
+
+@pytest.mark.parametrize("replays", [1, 15])
+def test_replayed_offers_do_not_cost_a_client_its_audit(replays, tmp_path):
+    """Each is refused, before it leaves a file that would push out the one which the next audit needs."""
+    nodes, first = MaskedNodes(5, tmp_path), []
+
+    def keep(message, reply):
+        first.append(copy.deepcopy(message))
+        return reply
+
+    def replay(message, reply):
+        for _ in range(replays):
+            assert REFUSED in envelope_of(nodes.nodes[1000](copy.deepcopy(first[0])).content)
+        return reply
+
+    def act(message, reply):
+        keeping = at("train", 1, keep)(message, reply)
+        return at("unmask", 1, replay)(message, keeping)
+
+    nodes.tampers = {"hospital-0": act}
+    strategy = masked(nodes.roster, quorum=4)
+    strategy.start(nodes.grid(), record(model()), num_rounds=2)
+    assert strategy.history[1].audits["hospital-0"] == "done"

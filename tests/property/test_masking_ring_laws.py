@@ -1,11 +1,14 @@
 """Laws of the ring, and the torch path against the compiled one, bit for bit."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flower_robust.errors import ConfigurationError
 from flower_robust.masking import masks, ring, ring_torch
+from flower_robust.masking.kernels import elementwise
 from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.public import PublicElements
 from flower_robust.masking.stream import uniform
@@ -43,6 +46,17 @@ def test_any_signed_integer_has_its_residues(integers: list[int]) -> None:
 
 
 @few
+@given(st.lists(st.integers(0, 2**32 - 1), max_size=1200), st.integers(0, 1200), st.sampled_from(PARAMETERS.primes))
+def test_words_are_accepted_in_order_and_only_below_the_prime(words: list[int], room: int, q: int) -> None:
+    words = [q if k % 97 == 5 else q - 1 + (k % 3) * 2**31 if k % 101 == 7 else word for k, word in enumerate(words)]
+    words = [word % 2**32 for word in words]
+    wanted = [word & 0x7FFFFFFF for word in words if word & 0x7FFFFFFF < q][:room]
+    out = np.empty(room, np.uint32)
+    have = elementwise.accept(np.array(words, np.uint32), out, 0, np.uint32(q))
+    assert have == len(wanted) and out[:have].tolist() == wanted
+
+
+@few
 @given(seeds)
 def test_transforms_are_inverse(seed: bytes) -> None:
     x = uniform(seed, "test", 3, N)
@@ -68,3 +82,10 @@ def test_the_torch_path_unmasks_the_same_integers(seed: bytes, weights: list[int
     total = ring_torch.weighted_sum(weights, ys, CPU)
     assert (ring_torch.to_residues(total) == ring.weighted_sum(weights, ys)).all()
     assert (ring_torch.unmask(total, s, a) == masks.unmask(ring.weighted_sum(weights, ys), s, a)).all()
+
+
+def test_a_device_that_opens_other_integers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring_torch.opener(CPU)
+    monkeypatch.setattr(ring_torch, "centred", lambda x: x[0] + 1)
+    with pytest.raises(ConfigurationError, match="device"):
+        ring_torch.opener(CPU)

@@ -171,14 +171,15 @@ def test_kept_uploads_are_private_bounded_and_checked(tmp_path):
     assert len(files) == KEPT and {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     assert stat.S_IMODE(uploads.folder.stat().st_mode) == 0o700 and uploads.folder.parent == tmp_path
     last = upload_digest(ys[-1])
-    assert (uploads.load(last) == ys[-1]).all() and uploads.intact(last)
+    assert (uploads.load(last, 1) == ys[-1]).all() and uploads.intact(last, 1)
     kept = next(path for path in files if last.hex() in path.name)
     kept.write_bytes(ys[0].tobytes())
-    assert not uploads.intact(last)
-    kept.write_bytes(ys[0].tobytes()[:-1])
-    assert uploads.load(last) is None and not uploads.intact(last)
+    assert not uploads.intact(last, 1)
+    for length in (kept.stat().st_size - 1, 2 * kept.stat().st_size):
+        kept.write_bytes(bytes(length))
+        assert uploads.load(last, 1) is None and not uploads.intact(last, 1)
     uploads.forget(last)
-    assert uploads.load(last) is None
+    assert uploads.load(last, 1) is None
 
 
 @pytest.mark.parametrize(
