@@ -125,7 +125,7 @@ RULES = [MultiKrum(f=2), NearestNeighborMixing(f=2) >> MultiKrum(f=2), Geometric
 @pytest.mark.parametrize("iid", [True, False])
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_masked_and_unmasked_rounds_choose_alike(rule: Weighting, iid: bool):
-    for seed in range(4):
+    for seed in range(12):
         world = World(n=9, d=8000, t=2, seed=seed)
         updates = hospital_updates(world, seed, iid)
         outcome = world.run(rule, updates, round=seed + 1)
