@@ -134,22 +134,14 @@ def evidence_of(
     trust: Sequence[float],
 ) -> tuple[Evidence, ...]:
     """What trust is told of the accepted updates: `weights` of the rule, before trust, None for coordinate-wise ones;
-    `distances` to the aggregate; f: how many may act together. The centre and the company of those with `trust` above 0
-    are among themselves: from quarantine nobody makes an honest outlier look worse."""
+    `distances` to the aggregate; f: how many may act together. The centre is that of those with `trust` above 0: from
+    quarantine nobody turns it. Company counts everybody, since liars that are left are known by those already found."""
     given = [None] * len(names) if weights is None else weights.tolist()
     heard = torch.tensor(trust, dtype=torch.float64).sign()
     cosines = cosines_to_others(geometry, heard)
-    seen = (distances.tolist(), cosines.tolist(), _company_of(geometry, f, heard).tolist())
+    seen = (distances.tolist(), cosines.tolist(), company(geometry, f).tolist())
     rows = zip(names, given, *seen, strict=True)
     return tuple(Evidence(name, weight=w, distance=d, cosine=c, company=m) for name, w, d, c, m in rows)
-
-
-def _company_of(geometry: Geometry, f: int, heard: Tensor) -> Tensor:
-    """`company` of each row among those that are heard; of the others, among all."""
-    found, voters = company(geometry, f), heard.nonzero().flatten()
-    if 0 < len(voters) < geometry.n:
-        found[voters] = company(geometry.subset(voters), min(f, (len(voters) - 1) // 2))
-    return found
 
 
 _SURENESS = (Certainty.PROVEN, Certainty.ACCUSED, Certainty.SILENT)

@@ -69,7 +69,7 @@ class BetaTrust:
             raise ConfigurationError("evidence", unknown[0], "a name with a reputation (init or join)")
         if len(set(names)) != len(names):
             raise ConfigurationError("evidence", names, "every name at most once")
-        v, seen = signals(evidences, self.quarantined(state))
+        v, seen = signals(evidences)
         changed = {e.name: self._after(state[e.name], e.certainty, seen.get(e.name), v) for e in evidences}
         return TrustState({**state.reputations, **changed})
 

@@ -4,7 +4,7 @@ Thresholds: chosen on the four UCI heart hospitals and on Dirichlet(0.1 to 1) sp
 no honest hospital is ever quarantined while flipped labels, flipped signs and inner-product attacks rank last.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -28,23 +28,21 @@ class Signal:
     company: float = 0.0
 
 
-def signals(evidences: Sequence[Evidence], quarantined: Container[str] = ()) -> tuple[float, dict[str, Signal]]:
+def signals(evidences: Sequence[Evidence]) -> tuple[float, dict[str, Signal]]:
     """The round's strength in [0.03, 1], and a signal by name for every update that was accepted.
 
         strength = ramp(median cosine, 0, 0.3)          over those that the rule gave weight, if they are half of all
 
     Who was left out has no say in what is usual: else liars that turn with the majority once the model has converged
-    make a consensus against those honest hospitals that never joined it. Nor has who is `quarantined`, unless everybody
-    is. Three signals, because each is blind to what the others see: distance misses a quiet inner-product attack
-    (epsilon 0.5), the cosine misses a scaled update, and both miss liars among heterogeneous hospitals, whom company
-    finds as soon as there are two.
+    make a consensus against those honest hospitals that never joined it. Three signals, because each is blind to what
+    the others see: distance misses a quiet inner-product attack (epsilon 0.5), the cosine misses a scaled update, and
+    both miss liars among heterogeneous hospitals, whom company finds as soon as there are two.
     """
     accepted = [evidence for evidence in evidences if evidence.participated]
     if not accepted:
         return QUIET, {}
-    free = [evidence for evidence in accepted if evidence.name not in quarantined] or accepted
-    usual_distance = median(evidence.distance or 0.0 for evidence in free)
-    usual_cosine = median(evidence.cosine or 0.0 for evidence in _with_a_say(free))
+    usual_distance = median(evidence.distance or 0.0 for evidence in accepted)
+    usual_cosine = median(evidence.cosine or 0.0 for evidence in _with_a_say(accepted))
     strength = max(QUIET, ramp(usual_cosine, 0.0, 0.3))
     return strength, {e.name: _signal(e, usual_distance, usual_cosine) for e in accepted}
 
