@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 
 from flower_robust.commitments.envelope import envelope_digest, seal
-from flower_robust.commitments.keys import RunKey
 from flower_robust.commitments.masked import MaskedNormCommitment, NormOpening
 from flower_robust.commitments.transcript import digest
 from flower_robust.masking import ring
@@ -18,7 +18,6 @@ from flower_robust.protocol.dealing import Dealing, Share, envelope_secret, rout
 from flower_robust.protocol.pads import padded_tests, sketch_pads
 from flower_robust.protocol.replies import Disclosure, SharesReply, SketchReply, Submission, upload_digest
 from flower_robust.protocol.sizes import Sizes
-from tests.protocol_world import entropy_of
 
 
 def plus(words: np.ndarray, index: tuple, amount: int = 1) -> np.ndarray:
@@ -112,9 +111,7 @@ def silent_from(step: str) -> type[Silent]:
 class Shifted(MaskedClient):
     """Adds the residues of `shift(B·N)` to y: what it submits is x + shift, whatever that is mod q."""
 
-    @staticmethod
-    def shift(length: int) -> np.ndarray:
-        raise NotImplementedError
+    shift: ClassVar[Callable[[int], np.ndarray]]
 
     def submit(self, message, update):
         sent = super().submit(message, update)
@@ -201,15 +198,6 @@ class FalseComplainer(MaskedClient):
     def answer_challenge(self, message):
         sent = super().answer_challenge(message)
         return answered(self, sent, len(self.state.accepted), complaints=self.about)
-
-
-class CopiedKey(MaskedClient):
-    """Signs the run key of client 0 as its own: what others seal to it, it cannot open."""
-
-    def __init__(self, identity, roster, run_id, entropy):
-        super().__init__(identity, roster, run_id, entropy)
-        copied = RunKey.create(identity, run_id, roster.digest, entropy_of("0/h0")())
-        self._run_key = replace(copied, secret=entropy())
 
 
 class WrongTests(MaskedClient):

@@ -17,6 +17,9 @@ from flower_robust.protocol.server_states import Opened, ServerRound
 from flower_robust.protocol.shown import Offer
 from tests.protocol_world import SERVER, World
 
+Said = dict[str, dict[str, bytes]]
+"""By step and by name, what clients sent."""
+
 
 class Recorded:
     """One strict round with every message that client 0 got and sent, and how each is read.
@@ -26,59 +29,19 @@ class Recorded:
 
     def __init__(self, round: int = 1, world: World | None = None, previous: Opened | None = None) -> None:
         self.world, self.previous = world or World(n=5, d=100, t=1), previous
-        world = self.world
         announced = announce(previous) if previous else b""
-        self.plan = world.plan(Mean(), round, previous, strict=True)
-        self.round = ServerRound(self.plan, world.roster, world.keys, SERVER)
-        self.offer = Offer(self.plan, world.keys, announced)
-        updates, clients = world.updates(), world.clients
-        self.update, me = updates["h0"], clients["h0"]
-        sent = {name: client.submit(self.offer.encode(), updates[name]) for name, client in clients.items()}
-        self.y, self.submitted = me._y, me.state
-        subs = {i: challenges.verify_submission(self.round, n, sent[n]) for i, n in enumerate(world.names)}
-        upload = audited_upload(me.state.dealt)
-        self.audited = None if upload is None else me._uploads[upload]
-        self.challenged = challenges.issue_challenge(self.round, subs, previous)
-        self.challenge = challenges.challenge_for(self.challenged, 0)
-        replies = {
-            n: c.answer_challenge(challenges.challenge_for(self.challenged, i))
-            for i, (n, c) in enumerate(clients.items())
-        }
-        self.answered = me.state
-        verified = {
-            i: inspections.verify_sketch_reply(self.challenged, n, replies[n]) for i, n in enumerate(world.names)
-        }
-        self.inspected = inspections.inspect(self.challenged, verified)
-        self.dispute = disputes.dispute(self.inspected)
-        self.decided, _ = weigh(measure(self.inspected, bytes(32)), Mean(), dict.fromkeys(world.names, 1.0))
-        self.decision = openings.unmask_request(self.decided)
-        echoes = {n: c.echo(self.decision) for n, c in clients.items()}
-        self.echoed = me.state
-        self.request = openings.unmask_request(
-            self.decided, {i: openings.verify_echo(self.decided, n, echoes[n]) for i, n in enumerate(world.names)}
-        )
-        unmasked = {n: c.unmask(self.request) for n, c in clients.items()}
-        shares = {i: openings.verify_unmask_reply(self.decided, n, unmasked[n]) for i, n in enumerate(world.names)}
-        self.opened = openings.open_sum(self.decided, shares, bytes(32))
-        self.unmasked = me.state
-        self.recheck = recheck.recheck_request(self.decided)
-        rechecked = me.recheck(self.recheck)
-        disclosure = disputes.answer_dispute(self.answered, world.roster, me.identity, self.dispute)
+        self.plan = self.world.plan(Mean(), round, previous, strict=True)
+        self.round = ServerRound(self.plan, self.world.roster, self.world.keys, SERVER)
+        self.offer = Offer(self.plan, self.world.keys, announced)
+        said = self._submit() | self._answer() | self._open()
+        me = self.world.clients["h0"]
         self.sent = {
-            "keys": clients["h0"].announce(),
-            "submission": sent["h0"],
-            "sketch-reply": replies["h0"],
-            "echo": echoes["h0"],
-            "unmask-reply": unmasked["h0"],
-            "recheck-reply": rechecked,
-            "disclosure": disclosure,
+            "keys": me.announce(),
+            **{step: by["h0"] for step, by in said.items()},
+            "recheck-reply": me.recheck(self.recheck),
+            "disclosure": disputes.answer_dispute(self.answered, self.world.roster, me.identity, self.dispute),
         }
-        self.others = {
-            "submission": sent["h1"],
-            "sketch-reply": replies["h1"],
-            "echo": echoes["h1"],
-            "unmask-reply": unmasked["h1"],
-        }
+        self.others = {step: by["h1"] for step, by in said.items()}
         self.shown = {
             "offer": self.offer.encode(),
             "challenge": self.challenge,
@@ -89,6 +52,43 @@ class Recorded:
             "announcement": announced,
             "audited-challenge": self.challenge,
         }
+
+    def _submit(self) -> Said:
+        updates, clients, names = self.world.updates(), self.world.clients, self.world.names
+        self.update, me = updates["h0"], clients["h0"]
+        sent = {name: client.submit(self.offer.encode(), updates[name]) for name, client in clients.items()}
+        self.y, self.submitted = me._y, me.state
+        verified = {i: challenges.verify_submission(self.round, n, sent[n]) for i, n in enumerate(names)}
+        upload = audited_upload(me.state.dealt)
+        self.audited = None if upload is None else me._uploads[upload]
+        self.challenged = challenges.issue_challenge(self.round, verified, self.previous)
+        self.challenge = challenges.challenge_for(self.challenged, 0)
+        return {"submission": sent}
+
+    def _answer(self) -> Said:
+        clients, names = self.world.clients, self.world.names
+        shown = {n: challenges.challenge_for(self.challenged, i) for i, n in enumerate(names)}
+        replies = {n: c.answer_challenge(shown[n]) for n, c in clients.items()}
+        self.answered = clients["h0"].state
+        verified = {i: inspections.verify_sketch_reply(self.challenged, n, replies[n]) for i, n in enumerate(names)}
+        self.inspected = inspections.inspect(self.challenged, verified)
+        self.dispute = disputes.dispute(self.inspected)
+        self.decided, _ = weigh(measure(self.inspected, bytes(32)), Mean(), dict.fromkeys(names, 1.0))
+        return {"sketch-reply": replies}
+
+    def _open(self) -> Said:
+        clients, names = self.world.clients, self.world.names
+        self.decision = openings.unmask_request(self.decided)
+        echoes = {n: c.echo(self.decision) for n, c in clients.items()}
+        self.echoed = clients["h0"].state
+        verified = {i: openings.verify_echo(self.decided, n, echoes[n]) for i, n in enumerate(names)}
+        self.request = openings.unmask_request(self.decided, verified)
+        unmasked = {n: c.unmask(self.request) for n, c in clients.items()}
+        shares = {i: openings.verify_unmask_reply(self.decided, n, unmasked[n]) for i, n in enumerate(names)}
+        self.opened = openings.open_sum(self.decided, shares, bytes(32))
+        self.unmasked = clients["h0"].state
+        self.recheck = recheck.recheck_request(self.decided)
+        return {"echo": echoes, "unmask-reply": unmasked}
 
     def at_server(self, step: str, message: bytes, name: str = "h0") -> object:
         """The server reads a message of `name`."""

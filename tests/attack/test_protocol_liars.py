@@ -1,9 +1,12 @@
 """Every way a client can lie in a masked round: the right one is blamed, and the others get the right result."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from flower_robust.aggregation import Mean, MultiKrum
+from flower_robust.commitments.keys import RunKey
 from flower_robust.errors import (
     BadEnvelope,
     Certainty,
@@ -19,11 +22,21 @@ from flower_robust.errors import (
     WrongPadKey,
     WrongShare,
 )
+from flower_robust.protocol.client import MaskedClient
 from flower_robust.protocol.masked_round import MaskedOutcome
 from tests import protocol_liars as liars
-from tests.protocol_world import World
+from tests.protocol_world import World, entropy_of
 
 RULE = MultiKrum(f=1)
+
+
+class CopiedKey(MaskedClient):
+    """Signs the run key of client 0 as its own: what others seal to it, it cannot open."""
+
+    def __init__(self, identity, roster, run_id, entropy):
+        super().__init__(identity, roster, run_id, entropy)
+        copied = RunKey.create(identity, run_id, roster.digest, entropy_of("0/h0")())
+        self._run_key = replace(copied, secret=entropy())
 
 
 def culprits(outcome: MaskedOutcome) -> dict[str, type]:
@@ -57,7 +70,7 @@ def check_sum(world: World, outcome: MaskedOutcome, updates: dict[str, np.ndarra
         (type("AllButOne", (liars.both(liars.Stubborn, liars.UnreadableTo),), {"to": (0, 1, 3, 4, 5)}), BadEnvelope),
         (liars.FalseComplainer, FalseComplaint),
         (type("Shouter", (liars.FalseComplainer,), {"about": (0, 1, 3, 4, 5, 6)}), FalseComplaint),
-        (liars.CopiedKey, FalseComplaint),
+        (CopiedKey, FalseComplaint),
         (liars.WrongTests, WrongShare),
         (type("WrongAboutAll", (liars.WrongTests,), {"about": (0, 1, 3, 4, 5, 6)}), WrongShare),
         (liars.WrongDistances, WrongShare),
