@@ -40,7 +40,7 @@ def tone() -> npt.NDArray[np.int64]:
     return np.tile(np.rint(8000 * np.cos(np.pi * 101 * np.arange(N) / N)).astype(np.int64), B)
 
 
-@pytest.mark.parametrize(("update", "low", "high"), [(ordinary, 0.010, 0.025), (spike, 0.06, 0.13), (tone, 0.16, 0.32)])
+@pytest.mark.parametrize(("update", "low", "high"), [(ordinary, 0.010, 0.020), (spike, 0.06, 0.10), (tone, 0.16, 0.26)])
 def test_error_of_the_squared_norm(update: object, low: float, high: float) -> None:
     errors = relative_errors(update(), 150)  # type: ignore[operator]
     assert low < errors.std() < high
