@@ -73,7 +73,7 @@ def answered(client: MaskedClient, message: bytes, accepted: int, **parts: objec
     """The client's sketch reply with parts replaced and signed again."""
     state = client.state
     assert isinstance(state, AwaitingUnmask)
-    old = SketchReply.decode(message, accepted, len(state.dealt.plan.cohort))
+    old = SketchReply.decode(message, accepted, Sizes.of(state.dealt.plan))
     changed = replace(old.parts, **parts)  # type: ignore[arg-type]
     plan = state.dealt.plan.digest
     return SketchReply.sign(client.identity, plan, state.shown, state.shown_signature, changed).encode()
@@ -207,7 +207,7 @@ class WrongTests(MaskedClient):
 
     def answer_challenge(self, message):
         sent = super().answer_challenge(message)
-        tests = SketchReply.decode(sent, len(self.state.accepted), len(self.state.dealt.plan.cohort)).parts.tests
+        tests = SketchReply.decode(sent, len(self.state.accepted), Sizes.of(self.state.dealt.plan)).parts.tests
         for column in self.about:
             tests = plus(tests, (column, 0))
         return answered(self, sent, len(self.state.accepted), tests=tests)
@@ -220,12 +220,12 @@ class WrongPads(MaskedClient):
 
     def answer_challenge(self, message):
         sent, sizes = super().answer_challenge(message), Sizes.of(self.state.dealt.plan)
-        old = SketchReply.decode(sent, len(self.state.accepted), sizes.n).parts
+        old = SketchReply.decode(sent, len(self.state.accepted), sizes).parts
         other = np.zeros((len(self.state.accepted), 2, sizes.pad_words), np.uint32)
         other[list(self.about)] = sketch_pads([bytes([7]) * 32] * len(self.about), sizes)
         tests, geometry = (
             padded_tests(old.tests, other, sizes),
-            ring.add(old.geometry, blinds(other, range(len(other)))),
+            ring.add(old.geometry, blinds(other, range(len(other)), reference=sizes.reference)),
         )
         return answered(self, sent, len(other), tests=tests, geometry=geometry)
 
@@ -237,7 +237,7 @@ class WrongKeys(MaskedClient):
 
     def answer_challenge(self, message):
         sent, sizes = super().answer_challenge(message), Sizes.of(self.state.dealt.plan)
-        keys = bytearray(SketchReply.decode(sent, len(self.state.accepted), sizes.n).parts.pad_keys)
+        keys = bytearray(SketchReply.decode(sent, len(self.state.accepted), sizes).parts.pad_keys)
         for j in self.to:
             keys[32 * j] ^= 1
         return answered(self, sent, len(self.state.accepted), pad_keys=bytes(keys))
@@ -271,7 +271,7 @@ class WrongDistances(MaskedClient):
 
     def answer_challenge(self, message):
         sent = super().answer_challenge(message)
-        old = SketchReply.decode(sent, len(self.state.accepted), len(self.state.dealt.plan.cohort))
+        old = SketchReply.decode(sent, len(self.state.accepted), Sizes.of(self.state.dealt.plan))
         return answered(self, sent, len(self.state.accepted), geometry=plus(old.parts.geometry, (5,), 10**9))
 
 

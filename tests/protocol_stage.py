@@ -11,7 +11,7 @@ from flower_robust.protocol import server_challenge, server_inspect
 from flower_robust.protocol.announcement import announce
 from flower_robust.protocol.server_decide import measure, weigh
 from flower_robust.protocol.server_states import ServerRound
-from flower_robust.protocol.shown import Challenge, Offer, Unmask, shown_digest
+from flower_robust.protocol.shown import Challenge, Offer, Unmask
 from flower_robust.protocol.sizes import Sizes
 from tests.protocol_world import SERVER, World
 
@@ -21,10 +21,12 @@ N = 7
 class Stage:
     """A round driven by hand, up to the step that the test needs."""
 
-    def __init__(self, n: int = N, previous=None, world: World | None = None, round: int = 1, **terms) -> None:
+    def __init__(
+        self, n: int = N, previous=None, world: World | None = None, round: int = 1, reference=None, **terms
+    ) -> None:
         self.world = world or World(n=n, t=1)
-        self.plan = self.world.plan(Mean(), round, previous, **terms)
-        self.round = ServerRound(self.plan, self.world.roster, self.world.keys, SERVER)
+        plan, row = self.world.planned(Mean(), round, previous, reference, **terms)
+        self.plan, self.round = plan, ServerRound(plan, self.world.roster, self.world.keys, SERVER, row)
         self.sizes, self.previous = Sizes.of(self.plan), previous
         self.offer = Offer(self.plan, self.world.keys, announce(previous) if previous else b"")
 
@@ -57,8 +59,7 @@ class Stage:
         """The challenge for one client with parts replaced, signed again."""
         honest = Challenge.decode(server_challenge.challenge_for(self.challenged, position), self.sizes, position)
         changed = replace(honest, **parts)
-        shown = shown_digest(changed.accepted, changed.commitments, changed.sketches, changed.audit)
-        return replace(changed, signature=sign_shown(SERVER, "challenge", self.plan.digest, shown)).encode()
+        return replace(changed, signature=sign_shown(SERVER, "challenge", self.plan.digest, changed.shown)).encode()
 
     def request(self, weights: np.ndarray, server: Identity = SERVER, attestations=None, echoes=None) -> bytes:
         """An unmask request with these weights, signed."""

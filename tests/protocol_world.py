@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from flower_robust.protocol.announcement import announce, announcement_digest
 from flower_robust.protocol.client import MaskedClient
 from flower_robust.protocol.masked_round import MaskedOutcome, exchange_keys, run_masked_round
 from flower_robust.protocol.plan import RoundPlan
+from flower_robust.protocol.reference import PublicRow
 from flower_robust.protocol.server_states import Opened
 from flower_robust.protocol.terms import MaskingTerms
 
@@ -60,6 +61,12 @@ class World:
 
     def plan(self, rule: Rule, round: int = 1, previous: Opened | None = None, **terms: object) -> RoundPlan:
         """A plan for everybody."""
+        return self.planned(rule, round, previous, None, **terms)[0]
+
+    def planned(
+        self, rule: Rule, round: int, previous: Opened | None, reference: np.ndarray | None, **terms: object
+    ) -> tuple[RoundPlan, PublicRow | None]:
+        """A plan for everybody, with the server's own row if there is one."""
         masking = MaskingTerms.create(
             n=self.n,
             d=self.d,
@@ -71,7 +78,11 @@ class World:
             seeds=hashlib.sha512(f"seeds/{self.seed}/{round}".encode()).digest(),
             **terms,  # type: ignore[arg-type]
         )
-        return RoundPlan.create(
+        row = None
+        if reference is not None:
+            row = PublicRow.of(reference, masking, self.norm_bound, hashlib.sha256(b"salt").digest())
+            masking = replace(masking, reference=row.digest)
+        plan = RoundPlan.create(
             run_id=self.run_id,
             round=round,
             roster=self.roster,
@@ -82,6 +93,7 @@ class World:
             nonce=hashlib.sha256(f"{self.seed}/{round}".encode()).digest()[:16],
             masking=masking,
         )
+        return plan, row
 
     def updates(self, spread: float = 0.3, norm: float = 0.5, seed: int | None = None) -> dict[str, np.ndarray]:
         """Honest updates: one direction and noise, of L2 norm `norm`·C."""
@@ -101,11 +113,13 @@ class World:
         previous: Opened | None = None,
         plan: RoundPlan | None = None,
         round: int = 1,
+        reference: np.ndarray | None = None,
         **terms: object,
     ) -> MaskedOutcome:
         """One masked round."""
+        planned, row = self.planned(rule, round, previous, reference, **terms)
         return run_masked_round(
-            plan or self.plan(rule, round, previous, **terms),
+            plan or planned,
             self.keys,
             roster=self.roster,
             server=SERVER,
@@ -115,4 +129,5 @@ class World:
             trust=trust or dict.fromkeys(self.names, 1.0),
             previous=previous,
             entropy=entropy_of(f"server/{self.seed}/{round}"),
+            reference=row,
         )

@@ -31,7 +31,7 @@ from flower_robust.masking import ring_torch
 from flower_robust.masking.masks import Opener, open_weighted
 from flower_robust.protocol.announcement import announce, announcement_digest
 from flower_robust.protocol.decide import with_faults
-from flower_robust.protocol.masked_round import MaskedOutcome, finish_masked_round
+from flower_robust.protocol.masked_round import MaskedOutcome, finish_masked_round, share_of_mean
 from flower_robust.protocol.plan import RoundPlan
 from flower_robust.protocol.replies import Submission
 from flower_robust.protocol.server_challenge import verify_submission
@@ -241,6 +241,6 @@ def used_weights(found: MaskedOutcome) -> dict[str, float] | None:
     if decision.weights is None:
         return None
     row = found.opened.decided.weights[0].astype(np.float64)
-    factors = row * (float(decision.weights.sum()) / row.sum())
+    factors = row * (share_of_mean(found.opened, decision) / row.sum())
     cohort = found.opened.decided.challenged.round.plan.cohort
     return {name: float(factors[cohort.index(RosterName(name))]) for name in decision.names}

@@ -30,12 +30,12 @@ def robust_mod(
     `identity` is an Identity, a function of the Context, or None: then `node_config["identity"]` is the path of an
     identity file (`flower-supernode --node-config 'identity="/path"'`). `roster`: likewise, `node_config["roster"]`; a
     server that holds another one is refused, and masked rounds need one. `demands`: the least that this site
-    accepts of a plan (`Demands`: privacy threshold, clients in a sum, strict rounds, the server's key); with any, the
-    server cannot have an update unmasked. `momentum`: 0.9 sends the mean of this client's recent updates, which tells
-    honest clients from malicious ones (docs/robustness.md). `audit_folder`: where masked updates lie until the next
-    round's audit of the server, and evidence against it. `node_config` may set "threshold", "min-accepted", "strict",
-    "server-key" and "audit-folder". Messages without the protocol's record pass through untouched, but a site with
-    demands trains for none of them, and nobody's part of private sums leaves without a mask.
+    accepts of a plan (`Demands`: privacy threshold, clients in a sum, strict rounds, the server's key, no reference);
+    with any, the server cannot have an update unmasked. `momentum`: 0.9 sends the mean of this client's recent updates,
+    which tells honest clients from malicious ones (docs/robustness.md). `audit_folder`: where masked updates lie until
+    the next round's audit of the server, and evidence against it. `node_config` may set "threshold", "min-accepted",
+    "strict", "server-key", "no-reference" and "audit-folder". Messages without the protocol's record pass through
+    untouched, but a site with demands trains for none of them, and nobody's part of private sums leaves without a mask.
 
     Raises ConfigurationError where identity or roster do not fit, FaultyServer on a plan that does not ask this client,
     and NonFiniteUpdate, MalformedReply or ConfigurationError where the app returned something that cannot be sent; the

@@ -24,6 +24,7 @@ NODE_KEYS = {
     "min-accepted": "min_accepted",
     "strict": "strict",
     "server-key": "server_key",
+    "no-reference": "no_reference",
 }
 """What a node's configuration may demand, and how `Demands` calls it."""
 

@@ -1,6 +1,6 @@
 """Step 3 at a client: check what the server shows, then compute with the shares of everybody's secret."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from flower_robust.commitments import Identity, Roster
 from flower_robust.commitments.envelope import envelope_digest, open_envelope
@@ -17,6 +17,7 @@ from flower_robust.protocol.client_states import AwaitingChallenge, AwaitingUnma
 from flower_robust.protocol.codec import Field, from_server
 from flower_robust.protocol.dealing import Share, Shares, route, test_answers
 from flower_robust.protocol.pads import SKETCH, disclosed, pad_key, pad_seed, padded_tests, sketch_pads
+from flower_robust.protocol.reference import check_length
 from flower_robust.protocol.replies import SketchParts, SketchReply
 from flower_robust.protocol.shown import Challenge
 from flower_robust.protocol.sizes import Sizes, terms_of
@@ -36,12 +37,14 @@ def answer_challenge(
     """The client's shares of all distances and norms, blinded, and its answers to the dealers' tests.
 
         ⟨D_ik⟩ = Σ_l ‖⟨u_il⟩ − ⟨u_kl⟩‖² + ⟨0_ik⟩ + ⟨0_ki⟩ + pad_i + pad_k,    ⟨u_i⟩ = P·y_i − P(a·⟨s_i⟩)
+        ⟨D_ir⟩ = Σ_l ‖⟨u_il⟩ − v_l‖² + ⟨0_ii⟩ + pad_i            where the plan has a reference
 
     The reply also discloses the keys under which others padded what concerns this client, if they were shown the same.
     `y` is what `submit` returned, `own` the y of the round that is announced (`audited_upload`), if it
     is not lost. Raises FaultyServer, and nothing is answered
     if the server shows a commitment that does not verify, another sketch of this client's y, an envelope that its
-    dealer did not sign, too few clients, or a result of the round before that fails the audit.
+    dealer did not sign, too few clients, a reference longer than a client may be, or a result of the round before that
+    fails the audit.
     """
     dealt, sizes = state.dealt, Sizes.of(state.dealt.plan)
     shown = from_server(lambda: Challenge.decode(message, sizes, dealt.position), STEP)
@@ -50,22 +53,22 @@ def answer_challenge(
     challenge = challenge_seed(dealt.plan.digest, shown.commitments)
     P = sketch_map(challenge, sizes.B)
     check_own_sketch(dealt, P, y, shown.accepted, shown.sketches, STEP)
+    if shown.reference is not None:
+        check_length(dealt.plan, shown.reference, STEP)
     check_audit(dealt, shown, challenge, own)
     A = public_sums_at(challenge, PublicElements(terms_of(dealt.plan).seed_a, sizes.B))
     shares, unreadable = _open_all(state, sizes, shown, promised)
     nxt = AwaitingUnmask(dealt, shown.accepted, shares.held(sizes), unreadable, challenge, digest, shown.signature)
     parts = sketch_share_parts(P, A, shown.sketches, nxt.held.secrets)
-    return nxt, _reply(nxt, identity, sizes, parts, shares).encode()
+    bare = square_shares(parts, shares.zeros, nxt.accepted, shown.reference)
+    return nxt, _reply(nxt, identity, sizes, bare, shares).encode()
 
 
-def _reply(
-    state: AwaitingUnmask, identity: Identity, sizes: Sizes, sketched: Iterable[Residues], shares: Shares
-) -> SketchReply:
-    bare = square_shares(sketched, shares.zeros, state.accepted)
+def _reply(state: AwaitingUnmask, identity: Identity, sizes: Sizes, bare: Residues, shares: Shares) -> SketchReply:
     pads = sketch_pads([pad_key(key, SKETCH, state.shown) for key in state.held.pad_keys], sizes)
     parts = SketchParts(
         padded_tests(test_answers(shares, state.challenge), pads, sizes),
-        ring.add(bare, blinds(pads, state.accepted)),
+        ring.add(bare, blinds(pads, state.accepted, reference=sizes.reference)),
         state.dealt.opening,
         state.unreadable,
         disclosed(pad_seed(state.dealt.entropy), state.accepted, SKETCH, state.shown),

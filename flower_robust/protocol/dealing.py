@@ -1,7 +1,8 @@
 """What one dealer shares, and how a share lies in its envelope (docs/protocol.md, section 4, step 1).
 
 degree t:     s_0 ... s_{N−1}, blinds of the degree test
-degree 2t:    sharings of zero: m for the own norms, one per peer, m for the norms of a recheck, zero-test blinds
+degree 2t:    sharings of zero: m for the own norms, one per peer (in the own place: for the distance to a reference),
+              m for the norms of a recheck, zero-test blinds
 not shared:   the key of the receiver's pads, which it shares with the dealer alone (`pads`)
 """
 

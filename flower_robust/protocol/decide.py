@@ -135,10 +135,13 @@ def evidence_of(
 ) -> tuple[Evidence, ...]:
     """What trust is told of the accepted updates: `weights` of the rule, before trust, None for coordinate-wise ones;
     `distances` to the aggregate; f: how many may act together. The centre is that of those with `trust` above 0: from
-    quarantine nobody turns it. Company counts everybody, since liars that are left are known by those already found."""
+    quarantine nobody turns it. Company counts everybody, since liars that are left are known by those already found.
+    Where the server has an update of its own, that says as much as all others together: a half of each cosine."""
     given = [None] * len(names) if weights is None else weights.tolist()
     heard = torch.tensor(trust, dtype=torch.float64).sign()
     cosines = cosines_to_others(geometry, heard)
+    if geometry.reference is not None and geometry.reference.squared_norm > 0:
+        cosines = (cosines + geometry.reference.cosines(geometry.squared_norms)) / 2
     seen = (distances.tolist(), cosines.tolist(), company(geometry, f).tolist())
     rows = zip(names, given, *seen, strict=True)
     return tuple(Evidence(name, weight=w, distance=d, cosine=c, company=m) for name, w, d, c, m in rows)

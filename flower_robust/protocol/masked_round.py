@@ -21,6 +21,7 @@ from flower_robust.protocol.client import MaskedClient
 from flower_robust.protocol.codec import Field
 from flower_robust.protocol.decide import Decision
 from flower_robust.protocol.plan import RoundPlan
+from flower_robust.protocol.reference import PublicRow
 from flower_robust.protocol.replies import Submission
 from flower_robust.protocol.server_decide import Measured, group, measure, weigh
 from flower_robust.protocol.server_states import Decided, Inspected, Opened, ServerRound
@@ -128,14 +129,15 @@ def run_masked_round(
     previous: Opened | None = None,
     entropy: Callable[[], bytes] = lambda: os.urandom(32),
     opener: Opener = open_weighted,
+    reference: PublicRow | None = None,
 ) -> MaskedOutcome:
     """Submit, challenge, inspect, measure, decide, unmask, open: docs/protocol.md, section 4.
 
     `keys` in cohort order; `updates` by name, Float32[d]; `trust` 0..1 by name; `previous`: the round before, which the
-    plan announces; `opener`: what opens the sum, `ring_torch.opener` on a device. Raises RoundAborted where the round
-    must not end with a result.
+    plan announces; `opener`: what opens the sum, `ring_torch.opener` on a device; `reference`: the server's own row,
+    which the plan binds. Raises RoundAborted where the round must not end with a result.
     """
-    floor = Room(ServerRound(plan, roster, tuple(keys), server), clients, updates)
+    floor = Room(ServerRound(plan, roster, tuple(keys), server, reference), clients, updates)
     offer = Offer(plan, tuple(keys), announce(previous) if previous else b"").encode()
     submissions = floor.ask(
         "submission",
@@ -235,9 +237,31 @@ def _rechecked(floor: Floor, decided: Decided, seed: bytes) -> list[ClientFault]
 
 
 def conclude_masked(opened: Opened, decision: Decision, rule: Rule) -> npt.NDArray[np.float32]:
-    """The aggregate Float32[d]: the mean times the rule's mass (below 1 where it clips), or the rule on group means."""
+    """The aggregate Float32[d]: a multiple of the opened mean (`share_of_mean`), or the rule on group means."""
     if decision.weights is not None:
         mean: npt.NDArray[np.float32] = opened.means[0]
-        return mean * np.float32(float(decision.weights.sum()))
+        return mean * np.float32(share_of_mean(opened, decision))
     aggregate: npt.NDArray[np.float32] = rule(torch.from_numpy(opened.means)).numpy()
     return aggregate
+
+
+def share_of_mean(opened: Opened, decision: Decision) -> float:
+    """What the opened mean o is multiplied by to be the aggregate of a weighting.
+
+        Σ w_i                                      where rows count as they are, or clipped: the rest is weight on zero
+        max(0, ⟨Σ w_i·x_i, o⟩ / ‖o‖) / ‖o‖         where the rule rescales them to a reference
+
+    The second is the multiple of o nearest to what the rule asked for, and never longer: the bracket as the sketches
+    say, in which all lengths are distorted alike, the last ‖o‖ exact. Σ w_i would not do there: the shorter a row, the
+    larger its weight, so one row of almost no length would scale the others up without bound.
+    """
+    assert decision.weights is not None
+    if decision.geometry.reference is None:
+        return float(decision.weights.sum())
+    decided, length = opened.decided, float(np.linalg.norm(opened.means[0].astype(np.float64)))
+    round = decided.challenged.round
+    row = decided.weights[0][[round.position(name) for name in decision.names]].astype(np.float64)
+    mean = row / row.sum()
+    reach = decision.geometry.gram.numpy() @ mean
+    sketched = float(reach @ mean) ** 0.5
+    return max(0.0, float(reach @ decision.weights.numpy()) / sketched) / length if sketched > 0 and length > 0 else 0.0

@@ -7,6 +7,7 @@ of 1.6 is six deviations of the worst honest case; a lie that stays within it ga
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from flower_robust.commitments.masked import NormOpening
 from flower_robust.errors import ClientFault, NormBoundExceeded, NormMismatch
@@ -74,6 +75,25 @@ def contradictions(squares: Squares, rows: Sequence[int]) -> list[tuple[int, int
     allowed = 2 * np.sqrt(np.outer(norms, norms)) + ROUNDING * np.add.outer(norms, norms)
     bad = np.abs(D - np.add.outer(norms, norms)) > allowed
     return [(i, k) for i in rows for k in rows if i < k and bad[i, k]]
+
+
+def impossible(squares: Squares, reference: npt.NDArray[np.float64]) -> list[int]:
+    """Rows whose distance to the reference no vector of their length can have: they wrapped around q.
+
+        |D_ir − N_i − N_r| <= 2·√(N_i·N_r)       N_r of the public sketch, which is no residue: the row is what lies
+
+    reference: N_rl, Float64[m], as `public_squared_norms` reads it; empty where no distances to one were opened.
+    """
+    if squares.to_reference is None:
+        return []
+    norms, own = squares.squared_norms, float(reference.mean())
+    allowed = 2 * np.sqrt(norms * own) + ROUNDING * (norms + own)
+    return [int(row) for row in np.flatnonzero(np.abs(squares.to_reference - norms - own) > allowed)]
+
+
+def misplaced_fault(name: str) -> NormBoundExceeded:
+    """The blame of a row that contradicts the reference."""
+    return NormBoundExceeded(name, STEP, "a distance to the reference that no update of its norm has", "one that fits")
 
 
 def wrapped_fault(name: str, found: int, most: int) -> NormBoundExceeded:

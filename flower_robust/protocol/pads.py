@@ -27,7 +27,7 @@ from flower_robust.types import Digest
 SKETCH, RECHECK = "sketch", "recheck"
 """The exchanges whose values are padded; a key serves one of them, once."""
 Values = tuple[Residues, Residues]
-"""One responder's values: of the tests [2, A, 2·repetitions], of the geometry [2, A(A−1)/2 + A·m]."""
+"""One responder's values: of the tests [2, A, 2·repetitions], of the geometry [2, A(A−1)/2 + A·m (+ A)]."""
 
 
 def pad_seed(entropy: bytes) -> bytes:
@@ -78,4 +78,4 @@ def stripped(sent: Values, dealers: Sequence[int], known: Mapping[int, bytes], s
     pads[rows] = sketch_pads([known[dealers[row]] for row in rows], sizes)
     tests, geometry = sent
     own = np.moveaxis(pads[:, :, sizes.geometry_words :], 1, 0)
-    return ring.subtract(tests, own), ring.subtract(geometry, blinds(pads, dealers))
+    return ring.subtract(tests, own), ring.subtract(geometry, blinds(pads, dealers, reference=sizes.reference))

@@ -108,9 +108,10 @@ class SketchParts:
     """What one client computed from its shares of the A accepted dealers, padded (`pads`).
 
     `tests` [2, A, 2·repetitions]: its values of the degree test, then of the zero test; `geometry`
-    [2, A(A−1)/2 + A·m]: its blinded shares of distances and partial norms; `opening`: of its own norm commitment;
-    `complaints`: dealers (positions in the cohort) whose envelope did not open; `pad_keys`: 32 bytes per accepted
-    client, under which that one padded what concerns this one if both were shown the same.
+    [2, A(A−1)/2 + A·m (+ A)]: its blinded shares of distances and partial norms (and distances to the reference);
+    `opening`: of its own norm commitment; `complaints`: dealers (positions in the cohort) whose envelope did not
+    open; `pad_keys`: 32 bytes per accepted client, under which that one padded what concerns this one if both were
+    shown the same.
     """
 
     tests: Residues
@@ -145,20 +146,20 @@ class SketchReply:
         return cls(Attestation.sign(identity, plan_digest, shown, parts.digests), parts, shown_signature)
 
     def encode(self) -> bytes:
-        """About 0.5 kB + 8·(A²/2 + A·(m + 8)) bytes."""
+        """About 0.5 kB + 8·(A²/2 + A·(m + 8)) bytes, and 8·A with a reference."""
         tests, geometry, opening = octets(self.parts.tests), octets(self.parts.geometry), self.parts.opening.encode()
         parts = (tests, geometry, opening, from_positions(self.parts.complaints), self.parts.pad_keys)
         return encode("sketch-reply", self.attestation.encode(), *parts, self.shown_signature)
 
     @classmethod
-    def decode(cls, message: Field, accepted: int, n: int) -> Self:
-        """Inverse of `encode` for a cohort of n with A accepted; ValueError on anything else."""
+    def decode(cls, message: Field, accepted: int, sizes: Sizes) -> Self:
+        """Inverse of `encode` with A accepted; ValueError on anything else."""
         attestation, tests, geometry, opening, complaints, keys, signature = decode("sketch-reply", message, 7)
         parts = SketchParts(
             residues(tests, accepted, 2 * REPETITIONS),
-            residues(geometry, accepted * (accepted - 1) // 2 + accepted * PARAMETERS.m),
+            residues(geometry, sizes.opened_words(accepted)),
             NormOpening.decode(bytes(opening)),
-            positions(complaints, n),
+            positions(complaints, sizes.n),
             fixed(keys, PAD_KEY_BYTES * accepted),
         )
         found = cls(Attestation.decode(attestation), parts, fixed(signature, 64))

@@ -5,7 +5,13 @@ from dataclasses import replace
 
 from flower_robust.commitments.envelope import envelope_digest
 from flower_robust.commitments.transcript import challenge_seed, sign_shown
-from flower_robust.errors import DigestMismatch, NotEnoughShares, ReplayedCommitment, StaleCommitment
+from flower_robust.errors import (
+    ConfigurationError,
+    DigestMismatch,
+    NotEnoughShares,
+    ReplayedCommitment,
+    StaleCommitment,
+)
 from flower_robust.masking.sketch import sketch_map, sketches
 from flower_robust.protocol.announcement import sum_octets
 from flower_robust.protocol.audit import audit_shown, auditor
@@ -15,6 +21,7 @@ from flower_robust.protocol.replies import Submission, upload_digest
 from flower_robust.protocol.server_states import Challenged, Opened, ServerRound
 from flower_robust.protocol.shown import Challenge, shown_digest
 from flower_robust.protocol.sizes import Sizes, terms_of
+from flower_robust.protocol.terms import NO_DIGEST
 
 STEP = "submission"
 
@@ -56,8 +63,10 @@ def issue_challenge(
         challenge = H(plan ‖ commitments)
 
     `submissions` by position; `previous`: the round that this one's plan announces. Raises NotEnoughShares if fewer
-    clients submitted than the plan needs to decode and to hide anybody; nothing is then shown.
+    clients submitted than the plan needs to decode and to hide anybody, ConfigurationError if the round's reference is
+    not the one that its plan binds; nothing is then shown.
     """
+    _check_reference(round)
     accepted = tuple(sorted(submissions))
     terms = terms_of(round.plan)
     needed = max(2 * terms.threshold + 1, terms.min_accepted * terms.groups)
@@ -68,10 +77,19 @@ def issue_challenge(
     P = sketch_map(challenge, Sizes.of(round.plan).B)
     rows = sketches(P, [submissions[i].upload for i in accepted])
     audit = b"" if previous is None else audit_shown(previous, challenge)
-    shown = shown_digest(accepted, commitments, rows, audit)
+    reference = None if round.reference is None else round.reference.sketch(P)
+    shown = shown_digest(accepted, commitments, rows, audit, reference)
     signature = sign_shown(round.server, "challenge", round.plan.digest, shown)
-    common = Challenge(accepted, commitments, rows, audit, signature, ())
+    common = Challenge(accepted, commitments, rows, audit, signature, (), reference=reference)
     return Challenged(round, dict(submissions), challenge, common, shown, previous)
+
+
+def _check_reference(round: ServerRound) -> None:
+    planned, found = terms_of(round.plan).reference, round.reference
+    if planned != (NO_DIGEST if found is None else found.digest):
+        raise ConfigurationError(
+            "reference", found, f"the row with the digest {planned.hex()} in the plan, zeros: none"
+        )
 
 
 def challenge_for(challenged: Challenged, position: int) -> bytes:

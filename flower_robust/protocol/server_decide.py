@@ -6,21 +6,31 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from flower_robust.aggregation import Geometry, Rule, Weighting
+from flower_robust.aggregation import Geometry, Reference, Rule, Weighting
 from flower_robust.commitments.transcript import derived
 from flower_robust.errors import ClientFault, DigestMismatch, IsolatingWeights, NotEnoughShares, WrongShare, accused
 from flower_robust.masking.decoding import correctable, open_shares
 from flower_robust.masking.parameters import PARAMETERS
-from flower_robust.masking.squares import Squares, pairs, read_squares
+from flower_robust.masking.squares import Squares, pairs, public_squared_norms, read_squares
 from flower_robust.masking.stream import Stream
 from flower_robust.protocol.client_unmask import carriers
 from flower_robust.protocol.decide import Decision, decide, distances_to_sum, evidence_of, sized
-from flower_robust.protocol.norms import bound_fault, claim_fault, contradictions, mismatch_fault, noise, wrapped_fault
-from flower_robust.protocol.plan import RoundPlan
+from flower_robust.protocol.norms import (
+    bound_fault,
+    claim_fault,
+    contradictions,
+    impossible,
+    mismatch_fault,
+    misplaced_fault,
+    noise,
+    wrapped_fault,
+)
+from flower_robust.protocol.reference import PublicRow
 from flower_robust.protocol.server_inspect import eliminated
-from flower_robust.protocol.server_states import Challenged, Decided, Inspected
+from flower_robust.protocol.server_states import Challenged, Decided, Inspected, ServerRound
 from flower_robust.protocol.shown import Weights
 from flower_robust.protocol.sizes import terms_of
 
@@ -56,21 +66,22 @@ def measure(inspected: Inspected, seed: bytes) -> Measured:
     if len(inspected.members) <= 2 * t:
         raise NotEnoughShares(STEP, 2 * t + 1, len(inspected.members), inspected.members)
     columns = [challenged.accepted.index(dealer) for dealer in inspected.members]
-    chosen = _chosen(len(challenged.accepted), columns)
+    reference = _reference_norms(challenged)
+    chosen = _chosen(len(challenged.accepted), columns, len(reference) > 0)
     shares = np.stack([inspected.values[j][1][:, chosen] for j in inspected.members])
     opened = open_shares(shares, inspected.members, 2 * t, seed, STEP)
     squares = read_squares(opened.values, len(columns), challenged.round.plan.norm_bound)
     slack = correctable(len(inspected.members), 2 * t)
     faults = [_wrong(challenged, j) for j in opened.wrong] + _norm_faults(inspected, squares, slack)
     blamed = {challenged.round.position(fault.culprit) for fault in faults}
-    kept, wrapped = _consistent(inspected, squares, blamed, slack)
+    kept, wrapped = _consistent(inspected, squares, blamed, reference, slack)
     faults += wrapped
     blamed |= {challenged.round.position(fault.culprit) for fault in wrapped}
     return Measured(
         inspected,
         tuple(inspected.members[row] for row in kept),
         tuple(j for j in inspected.members if j not in blamed),
-        _geometry(challenged.round.plan, squares, kept),
+        _geometry(challenged.round, squares, kept, reference),
         tuple(faults),
     )
 
@@ -148,13 +159,21 @@ def _decided(measured: Measured, rows: Sequence[Mapping[int, int]]) -> Decided:
     return Decided(measured.inspected, measured.responders, weights)
 
 
-def _chosen(accepted: int, columns: Sequence[int]) -> list[int]:
-    """Where the values of these dealers lie among those of all accepted ones: their pairs, then their norms."""
+def _chosen(accepted: int, columns: Sequence[int], reference: bool) -> list[int]:
+    """Where the values of these dealers lie among those of all accepted ones: their pairs, their norms, and their
+    distances to the reference."""
     first, second = pairs(accepted)
     wanted = set(columns)
     kept = [k for k, (i, j) in enumerate(zip(first, second, strict=True)) if i in wanted and j in wanted]
     norms = [len(first) + column * PARAMETERS.m + part for column in columns for part in range(PARAMETERS.m)]
-    return kept + norms
+    last = len(first) + accepted * PARAMETERS.m
+    return kept + norms + [last + column for column in columns if reference]
+
+
+def _reference_norms(challenged: Challenged) -> npt.NDArray[np.float64]:
+    """N_rl, Float64[m]; empty where there is no reference."""
+    shown = challenged.common.reference
+    return np.empty(0) if shown is None else public_squared_norms(shown, challenged.round.plan.norm_bound)
 
 
 def _wrong(challenged: Challenged, responder: int) -> ClientFault:
@@ -192,28 +211,52 @@ def _decoded_fault(inspected: Inspected, squares: Squares, row: int, dealer: int
 
 
 def _consistent(
-    inspected: Inspected, squares: Squares, blamed: set[int], slack: int
+    inspected: Inspected, squares: Squares, blamed: set[int], reference: npt.NDArray[np.float64], slack: int
 ) -> tuple[list[int], list[ClientFault]]:
     """The rows whose distances and norms agree, and whom too many distances contradict to be honest.
 
     An honest row contradicts liars only, at most max(f, t, e) of them, where e = `slack` is how many wrong answers the
-    round corrects; of any other pair both leave, nobody blamed.
+    round corrects; of any other pair both leave, nobody blamed. It never contradicts the reference.
     """
     round = inspected.challenged.round
     most = max(round.plan.f, terms_of(round.plan).threshold, slack)
-    rows = [row for row, dealer in enumerate(inspected.members) if dealer not in blamed]
+    misplaced = [row for row in impossible(squares, reference) if inspected.members[row] not in blamed]
+    out = blamed | {inspected.members[row] for row in misplaced}
+    rows = [row for row, dealer in enumerate(inspected.members) if dealer not in out]
     found = contradictions(squares, rows)
     counts = Counter(chain.from_iterable(found))
     surely = {row for row, count in counts.items() if count > most}
     gone = surely | eliminated((pair for pair in found if not surely & set(pair)), most)
-    faults = [wrapped_fault(round.name(inspected.members[row]), counts[row], most) for row in sorted(surely)]
+    faults = [misplaced_fault(round.name(inspected.members[row])) for row in misplaced]
+    faults += [wrapped_fault(round.name(inspected.members[row]), counts[row], most) for row in sorted(surely)]
     return [row for row in rows if row not in gone], [fault if slack > 0 else accused(fault) for fault in faults]
 
 
-def _geometry(plan: RoundPlan, squares: Squares, kept: Sequence[int]) -> Geometry:
+def _geometry(
+    round: ServerRound, squares: Squares, kept: Sequence[int], reference: npt.NDArray[np.float64]
+) -> Geometry:
     """Distances and norms without the noise's share: E‖e_i − e_k‖² = 2·E‖e‖²."""
-    rows = np.asarray(kept, np.intp)
-    distances = (squares.squared_distances - 2 * noise(plan)).clip(min=0)[np.ix_(rows, rows)]
+    rows, share = np.asarray(kept, np.intp), noise(round.plan)
+    distances = (squares.squared_distances - 2 * share).clip(min=0)[np.ix_(rows, rows)]
     np.fill_diagonal(distances, 0.0)
-    norms = (squares.squared_norms - noise(plan)).clip(min=0)[rows]
-    return Geometry(torch.from_numpy(distances), torch.from_numpy(norms))
+    norms = (squares.squared_norms - share).clip(min=0)[rows]
+    beside = None if round.reference is None else _beside(round.reference, squares, rows, norms, reference)
+    return Geometry(torch.from_numpy(distances), torch.from_numpy(norms), beside)
+
+
+def _beside(
+    row: PublicRow,
+    squares: Squares,
+    rows: npt.NDArray[np.intp],
+    norms: npt.NDArray[np.float64],
+    reference: npt.NDArray[np.float64],
+) -> Reference:
+    """‖r‖² as it is, and products that have the cosines of the sketches: both lengths there are distorted alike.
+
+    ⟨x_i, r⟩ ≈ (N_i + N_r − D_ir)/2 · ‖r‖/√N_r,  at most ‖x_i‖·‖r‖        the noise's share cancels in N_i − D_ir
+    """
+    assert squares.to_reference is not None
+    own = float(reference.mean())
+    inner = (squares.squared_norms + own - squares.to_reference)[rows] / 2 * (row.norm / (own**0.5 or 1.0))
+    most = np.sqrt(norms) * row.norm
+    return Reference(row.norm**2, torch.from_numpy(inner.clip(-most, most)))

@@ -38,7 +38,7 @@ def verify_sketch_reply(challenged: Challenged, name: str, message: Field) -> Sk
         raise ReplayedCommitment(name, STEP, "a reply of a client that did not submit", "one of the accepted clients")
     sizes = Sizes.of(round.plan)
     check_size(message, sizes.reply_bytes, name, STEP)
-    reply = from_client(lambda: SketchReply.decode(message, len(accepted), sizes.n), name, STEP)
+    reply = from_client(lambda: SketchReply.decode(message, len(accepted), sizes), name, STEP)
     reply.attestation.verify(round.roster, round.name(position), round.plan.digest)
     if (reply.attestation.shown, reply.shown_signature) != (challenged.shown, challenged.common.signature):
         raise StaleCommitment(name, STEP, "an answer to another challenge", "an answer to this round's challenge")

@@ -15,6 +15,7 @@ from flower_robust.errors import ClientFault
 from flower_robust.masking.ring import Residues
 from flower_robust.protocol.pads import Values
 from flower_robust.protocol.plan import RoundPlan
+from flower_robust.protocol.reference import PublicRow
 from flower_robust.protocol.replies import SketchReply, Submission
 from flower_robust.protocol.shown import Challenge, Weights
 from flower_robust.types import Digest, RosterName
@@ -22,12 +23,14 @@ from flower_robust.types import Digest, RosterName
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServerRound:
-    """One masked round at the server. `server` signs what is shown; its public key is in the plan's terms."""
+    """One masked round at the server. `server` signs what is shown; its public key is in the plan's terms; `reference`:
+    the server's own row, whose digest is."""
 
     plan: RoundPlan
     roster: Roster
     keys: tuple[KeyAnnouncement, ...]
     server: Identity
+    reference: PublicRow | None = None
 
     def name(self, position: int) -> RosterName:
         """The cohort member at this position."""

@@ -62,7 +62,8 @@ class Challenge:
     """Step 2: the A accepted commitments and P·y of each, [A, 2, m, c]; for one client, its envelopes from each dealer.
 
     `audit` is what the audit of the round before needs (`audit.AuditShown`), or empty; `audited_sum` is the announced
-    sum, which only the auditor gets; `accepted` are positions in the cohort.
+    sum, which only the auditor gets; `accepted` are positions in the cohort; `reference` [2, m, c] is the sketch of the
+    server's own row, where the plan has one.
     """
 
     accepted: tuple[int, ...]
@@ -72,27 +73,31 @@ class Challenge:
     signature: bytes
     envelopes: tuple[Field, ...]
     audited_sum: Field = b""
+    reference: Residues | None = None
 
     @property
     def shown(self) -> Digest:
         """The digest of everything that all clients must see alike."""
-        return shown_digest(self.accepted, self.commitments, self.sketches, self.audit)
+        return shown_digest(self.accepted, self.commitments, self.sketches, self.audit, self.reference)
 
     def encode(self) -> bytes:
-        """About A·(73 kB + 33 kB)."""
+        """About A·(73 kB + 33 kB), and 73 kB with a reference."""
         common = (from_positions(self.accepted), octets(self.sketches), self.audit, self.signature, self.audited_sum)
-        return encode("challenge", *common, encode("list", *self.commitments), encode("list", *self.envelopes))
+        lists = (encode("list", *self.commitments), encode("list", *self.envelopes))
+        return encode("challenge", *common, *lists, *_reference(self.reference))
 
     @classmethod
     def decode(cls, message: Field, sizes: Sizes, position: int) -> Self:
         """Inverse of `encode` for the member at `position`; ValueError on anything else."""
-        accepted, sketches, audit, signature, audited, commitments, envelopes = decode("challenge", message, 7)
+        fields = decode("challenge", message, 7 + sizes.reference)
+        accepted, sketches, audit, signature, audited, commitments, envelopes, *reference = fields
         members = positions(accepted, sizes.n)
         signed, sealed = decode("list", commitments, len(members)), decode("list", envelopes, len(members))
         for dealer, envelope in zip(members, sealed, strict=True):
             exact(envelope, 0 if dealer == position else sizes.envelope_bytes)
         rows = sketch_rows(sketches, len(members))
-        return cls(members, tuple(signed), rows, audit, fixed(signature, 64), tuple(sealed), audited)
+        public = sketch_rows(reference[0], 1)[0] if reference else None
+        return cls(members, tuple(signed), rows, audit, fixed(signature, 64), tuple(sealed), audited, public)
 
 
 def sketch_rows(field: Field, rows: int) -> Residues:
@@ -105,9 +110,20 @@ def sketch_rows(field: Field, rows: int) -> Residues:
     return found
 
 
-def shown_digest(accepted: Sequence[int], commitments: Sequence[Field], sketches: Residues, audit: Field) -> Digest:
-    """H(context, accepted positions, H(commitments), sketches, audit)."""
-    return digest("challenge-shown", from_positions(accepted), digest("list", *commitments), octets(sketches), audit)
+def shown_digest(
+    accepted: Sequence[int],
+    commitments: Sequence[Field],
+    sketches: Residues,
+    audit: Field,
+    reference: Residues | None = None,
+) -> Digest:
+    """H(context, accepted positions, H(commitments), sketches, audit, sketch of the reference if there is one)."""
+    fields = (from_positions(accepted), digest("list", *commitments), octets(sketches), audit)
+    return digest("challenge-shown", *fields, *_reference(reference))
+
+
+def _reference(reference: Residues | None) -> tuple[Field, ...]:
+    return () if reference is None else (octets(reference),)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -28,18 +28,20 @@ def terms_of(plan: RoundPlan) -> MaskingTerms:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """n clients, threshold t, B blocks of N coefficients, g groups; words are counted per prime."""
+    """n clients, threshold t, B blocks of N coefficients, g groups, whether there is a reference; words are counted per
+    prime."""
 
     n: int
     t: int
     B: int
     groups: int
+    reference: bool = False
 
     @classmethod
     def of(cls, plan: RoundPlan) -> Self:
         """The sizes that this plan fixes."""
         terms = terms_of(plan)
-        return cls(len(plan.cohort), terms.threshold, PARAMETERS.blocks(terms.d), terms.groups)
+        return cls(len(plan.cohort), terms.threshold, PARAMETERS.blocks(terms.d), terms.groups, terms.has_reference)
 
     @property
     def secret_words(self) -> int:
@@ -53,13 +55,17 @@ class Sizes:
 
     @property
     def geometry_words(self) -> int:
-        """Of one dealer: m for its norms, one per member of the cohort for its distances."""
+        """Of one dealer: m for its norms, one per member of the cohort for its distances; its own: to the reference."""
         return PARAMETERS.m + self.n
 
     @property
     def pad_words(self) -> int:
         """What hides one responder's values about one dealer: its geometry and the values of both tests."""
         return self.geometry_words + 2 * REPETITIONS
+
+    def opened_words(self, accepted: int) -> int:
+        """What a sketch reply holds of so many dealers: their distances, norms, and distances to the reference."""
+        return accepted * (accepted - 1) // 2 + accepted * (PARAMETERS.m + self.reference)
 
     @property
     def share_bytes(self) -> int:

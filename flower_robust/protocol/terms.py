@@ -4,13 +4,13 @@ import secrets
 from dataclasses import dataclass
 from typing import Self
 
-from flower_robust.commitments.encoding import from_u64, pack, u64, unpack
+from flower_robust.commitments.encoding import from_u64, pack, u64, unpack_all
 from flower_robust.errors import ConfigurationError
 from flower_robust.masking.parameters import PARAMETERS, check_capacity
 from flower_robust.types import Digest
 
 NO_DIGEST = Digest(bytes(32))
-"""Stands where there is nothing before: the first round announces no previous result."""
+"""Stands where there is nothing: the first round announces no previous result, most rounds have no reference."""
 WEIGHT_CAP = 4
 """Default of how far the heaviest of the accepted weights may lie above the others."""
 
@@ -27,7 +27,8 @@ class MaskingTerms:
     integer weight times the cap reaches the largest weight; `groups`: disjoint sums that are opened (1, or at least
     2f + 1 for coordinate rules); `strict`: nobody unmasks before a majority signed one decision; `seed_a`,
     `seed_signs`: 32 public bytes each, of the ring element a and of the signs D; `server_key`: the Ed25519 key that
-    signs what the server shows; `keys_digest`: of the cohort's run keys; `previous`: of the announced last result.
+    signs what the server shows; `keys_digest`: of the cohort's run keys; `previous`: of the announced last result;
+    `reference`: of the server's own row (`PublicRow.digest`), zeros where distances are to other clients only.
     """
 
     threshold: int
@@ -42,6 +43,7 @@ class MaskingTerms:
     keys_digest: Digest
     previous: Digest = NO_DIGEST
     parameter_set: int = PARAMETERS.id
+    reference: Digest = NO_DIGEST
 
     @classmethod
     def create(
@@ -87,7 +89,7 @@ class MaskingTerms:
         _require("min_accepted", self.min_accepted, fits, f"at most {n} clients in {self.groups} groups")
         _require("weight_cap", self.weight_cap, 1 <= self.weight_cap <= PARAMETERS.weight_cap, "1 to 255")
         _require("parameter_set", self.parameter_set, self.parameter_set == PARAMETERS.id, f"{PARAMETERS.id}")
-        seeds = (self.seed_a, self.seed_signs, self.server_key, self.keys_digest, self.previous)
+        seeds = (self.seed_a, self.seed_signs, self.server_key, self.keys_digest, self.previous, self.reference)
         _require("seeds", [len(seed) for seed in seeds], all(len(seed) == 32 for seed in seeds), "32 bytes each")
         check_capacity(n, self.d, norm_bound)
         words = PARAMETERS.blocks(self.d) * PARAMETERS.N * self.groups
@@ -98,25 +100,35 @@ class MaskingTerms:
             f"d·groups below 2^29, so at most {MOST_WORDS // self.groups - PARAMETERS.N}",
         )
 
+    @property
+    def has_reference(self) -> bool:
+        """Whether distances to a row of the server's are opened too."""
+        return self.reference != NO_DIGEST
+
     def survives(self, n: int) -> list[tuple[int, int]]:
         """Every maximal (drop-outs D, liars e) that a cohort of n survives: n − D >= 2t + 1 + 2e."""
         spare = n - (2 * self.threshold + 1)
         return [(spare - 2 * e, e) for e in range(spare // 2 + 1)]
 
     def encode(self) -> bytes:
-        """Version byte and twelve fields; about 290 bytes."""
+        """Version byte and twelve fields, about 290 bytes; with a reference a thirteenth."""
         numbers = (self.threshold, self.d, self.min_accepted, self.weight_cap, self.groups, int(self.strict))
         fixed = (self.seed_a, self.seed_signs, self.server_key, self.keys_digest, self.previous)
-        return pack(*map(u64, numbers), *fixed, u64(self.parameter_set))
+        reference = [self.reference] if self.has_reference else []
+        return pack(*map(u64, numbers), *fixed, u64(self.parameter_set), *reference)
 
     @classmethod
     def decode(cls, encoded: bytes) -> Self:
         """Inverse of `encode`; ValueError on anything else."""
-        t, d, fewest, cap, groups, strict, a, signs, key, keys, previous, parameter_set = unpack(encoded, 12)
-        if any(len(field) != 32 for field in (a, signs, key, keys, previous)) or from_u64(strict) > 1:
+        fields = unpack_all(encoded)
+        if len(fields) not in (12, 13) or fields[12:] == [NO_DIGEST]:
+            raise ValueError(f"found {len(fields)} fields, required 12, or 13 with a reference")
+        t, d, fewest, cap, groups, strict, a, signs, key, keys, previous, parameter_set, *reference = fields
+        if any(len(field) != 32 for field in (a, signs, key, keys, previous, *reference)) or from_u64(strict) > 1:
             raise ValueError("found terms with a field of another length, required 32 bytes")
         numbers = (from_u64(t), from_u64(d), from_u64(fewest), from_u64(cap), from_u64(groups), bool(from_u64(strict)))
-        return cls(*numbers, a, signs, key, Digest(keys), Digest(previous), from_u64(parameter_set))
+        digests = (Digest(keys), Digest(previous))
+        return cls(*numbers, a, signs, key, *digests, from_u64(parameter_set), *map(Digest, reference))
 
 
 def _require(option: str, given: object, holds: bool, required: str) -> None:

@@ -17,6 +17,7 @@ from flower_robust.protocol import client_submit
 from flower_robust.protocol.masked_round import MaskedOutcome
 from flower_robust.protocol.replies import SharesReply, SketchReply
 from flower_robust.protocol.shown import Offer
+from flower_robust.protocol.sizes import Sizes
 from tests.flower_double import FakeGrid, model, record, robust_nodes, step
 from tests.flower_masked import C, MaskedNodes, assert_exact, at, flipped, masked, moving, phase_of, trajectory
 
@@ -65,7 +66,7 @@ class Liar:
         record["payload"] = change(record["payload"])
 
     def wrong_distances(self, payload: bytes) -> bytes:
-        found = SketchReply.decode(payload, N, N)
+        found = SketchReply.decode(payload, N, Sizes.of(self.plan))
         geometry = found.parts.geometry.copy()
         geometry[:, 0] ^= 1
         parts, shown = replace(found.parts, geometry=geometry), found.attestation.shown

@@ -66,7 +66,8 @@ class View:
 
     n, t, m, c = 5, 1, 2, 3
 
-    def __init__(self) -> None:
+    def __init__(self, reference: bool = False) -> None:
+        self.reference = uniform(SEED, "reference", self.m, self.c) if reference else None
         self.u0 = ring.centred(uniform(SEED, "known", self.n, self.m * self.c)) % Q
         self.length = self.m + self.n + 1
         self.unknown = (self.n - 1) * self.m * self.c
@@ -89,7 +90,8 @@ class View:
     def __call__(self, v: Matrix, z: Matrix) -> Matrix:
         """All answers of all clients, and the sharings of zero that client 0 received."""
         answers = [
-            squares.square_shares([self.sketch_shares(v, j)], self.zeros(z, j), range(self.n))[0] for j in range(self.n)
+            squares.square_shares([self.sketch_shares(v, j)], self.zeros(z, j), range(self.n), self.reference)[0]
+            for j in range(self.n)
         ]
         return np.concatenate([*answers, self.zeros(z, 0)[:, 0].reshape(-1)]).astype(object)
 
@@ -123,6 +125,13 @@ def test_with_sharings_of_zero_only_the_opened_squares_are_learned(view: View) -
     """One equation per distance (the colluder's own update is known) and per partial norm of an honest client."""
     distances, norms = view.n * (view.n - 1) // 2, (view.n - 1) * view.m
     assert learned(view, blinded=True) == distances + norms < view.unknown
+
+
+def test_a_reference_adds_one_equation_on_each_honest_client_and_no_more() -> None:
+    """As a colluder that chooses its own update would: its distance to the public row, blinded by its own sharing."""
+    with_one, opened = View(reference=True), 5 * 4 // 2 + 4 * 2
+    assert learned(with_one, blinded=True) == opened + 4 < with_one.unknown
+    assert learned(with_one, blinded=False) == with_one.unknown
 
 
 def test_rank_is_that_of_known_matrices() -> None:

@@ -29,7 +29,7 @@ from flower_robust.protocol.client import MaskedClient
 from flower_robust.protocol.evidence import Evidence
 from flower_robust.protocol.replies import SketchReply
 from flower_robust.protocol.server_states import Opened
-from flower_robust.protocol.sizes import terms_of
+from flower_robust.protocol.sizes import Sizes, terms_of
 from tests.protocol_liars import answered, resubmitted
 from tests.protocol_stage import N, Stage, weights_of
 from tests.protocol_world import SERVER, World
@@ -248,7 +248,7 @@ class Coordinated(MaskedClient):
 
     def answer_challenge(self, message):
         sent = super().answer_challenge(message)
-        old = SketchReply.decode(sent, len(self.state.accepted), len(self.state.dealt.plan.cohort))
+        old = SketchReply.decode(sent, len(self.state.accepted), Sizes.of(self.state.dealt.plan))
         me, geometry = self.state.dealt.position, np.array(old.parts.geometry)
         for p, q in enumerate(PARAMETERS.primes):
             there = math.prod(me + 1 - (h + 1) for h in range(4))

@@ -26,6 +26,7 @@ from flower_robust.protocol.decide import decide
 from flower_robust.protocol.replies import SharesReply, SketchReply
 from flower_robust.protocol.server_decide import integer_weights
 from flower_robust.protocol.shown import Offer
+from flower_robust.protocol.sizes import Sizes
 from tests import protocol_liars as liars
 from tests.attack.test_protocol_cryptanalysis import RootOfTwo
 from tests.property.test_protocol_decide import rows_of
@@ -88,7 +89,7 @@ class ShiftedNorms(MaskedClient):
     """Answers with wrong shares of everybody else's norms."""
 
     def answer_challenge(self, message):
-        sent, sizes = super().answer_challenge(message), len(self.state.dealt.plan.cohort)
+        sent, sizes = super().answer_challenge(message), Sizes.of(self.state.dealt.plan)
         accepted = self.state.accepted
         A, geometry = len(accepted), SketchReply.decode(sent, len(accepted), sizes).parts.geometry
         for column in (c for c, i in enumerate(accepted) if i != self.state.dealt.position):

@@ -53,7 +53,7 @@ def answers(stage: Stage, views: dict[int, bytes]) -> dict[int, SketchReply]:
     found = {}
     for i, message in views.items():
         accepted = len(Challenge.decode(message, stage.sizes, i).accepted)
-        found[i] = SketchReply.decode(stage.client(i).answer_challenge(message), accepted, N)
+        found[i] = SketchReply.decode(stage.client(i).answer_challenge(message), accepted, stage.sizes)
     return found
 
 
@@ -112,17 +112,18 @@ def test_what_the_others_send_about_a_misrepresented_client_is_uniform():
         assert ((counts - expected) ** 2 / expected).sum() < 30, "chi-square with 5 degrees of freedom"
 
 
-def pad_map(unreadable: tuple[int, ...], words: int) -> np.ndarray:
+def pad_map(unreadable: tuple[int, ...], words: int, reference: bool = False) -> np.ndarray:
     """How the pads of unreadable dealers enter the values that touch one: columns are words of pads."""
     first, second = pairs(N)
     touched = [k for k in range(len(first)) if {first[k], second[k]} & set(unreadable)]
     touched += [len(first) + i * PARAMETERS.m + part for i in unreadable for part in range(PARAMETERS.m)]
+    touched += [len(first) + N * PARAMETERS.m + i for i in unreadable if reference]
     columns = []
     for i in unreadable:
         for word in range(words):
             unit = np.zeros((N, 2, words), np.uint32)
             unit[i, :, word] = 1
-            columns.append(blinds(unit, range(N))[0, touched])
+            columns.append(blinds(unit, range(N), reference=reference)[0, touched])
     return np.array(columns).T
 
 

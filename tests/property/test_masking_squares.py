@@ -13,8 +13,10 @@ few = settings(max_examples=6, deadline=None)
 
 
 @few
-@given(st.integers(5, 7), st.integers(0, 1000), st.integers(0, 2), st.integers(0, 1))
-def test_opened_squares_are_those_of_the_open_sketches(n: int, seed: int, drop_outs: int, excluded: int) -> None:
+@given(st.integers(5, 7), st.integers(0, 1000), st.integers(0, 2), st.integers(0, 1), st.booleans())
+def test_opened_squares_are_those_of_the_open_sketches(
+    n: int, seed: int, drop_outs: int, excluded: int, reference: bool
+) -> None:
     t, B, rng = 1, 3, np.random.default_rng(seed)
     a = PublicElements(SEEDS[0], B)
     xs = [fixed_point.encode(rng.normal(size=B * 4096).astype(np.float32), 150.0, SEEDS[1]).x for _ in range(n)]
@@ -26,11 +28,15 @@ def test_opened_squares_are_those_of_the_open_sketches(n: int, seed: int, drop_o
 
     dealers = [i for i in range(n) if i != 1] if excluded else list(range(n))
     P = sketch.sketch_map(SEEDS[2], B)
+    row = fixed_point.encode(rng.normal(size=B * 4096).astype(np.float32), 150.0, SEEDS[1]).x
+    public = sketch.sketch(P, ring.from_integers(row.reshape(B, -1))) if reference else None
     A, shown = sketch.public_sums(P, a), sketch.sketches(P, [ys[i] for i in dealers])
     responders = sorted(int(j) for j in rng.choice(n, n - drop_outs, replace=False))
     answers = np.stack(
         [
-            squares.square_shares(sketch.sketch_share_parts(P, A, shown, dealt[j, dealers]), zeros[j, dealers], dealers)
+            squares.square_shares(
+                sketch.sketch_share_parts(P, A, shown, dealt[j, dealers]), zeros[j, dealers], dealers, public
+            )
             for j in responders
         ]
     )
@@ -49,6 +55,13 @@ def test_opened_squares_are_those_of_the_open_sketches(n: int, seed: int, drop_o
             np.testing.assert_allclose(
                 opened.squared_distances[i, k], float(int(difference @ difference) / gain / m), rtol=1e-12
             )
+    assert (opened.to_reference is None) == (public is None)
+    if public is not None and opened.to_reference is not None:
+        differences = (sketched - ring.centred(public).astype(object)).reshape(len(dealers), -1)
+        exact = [float(int(difference @ difference) / gain / m) for difference in differences]
+        np.testing.assert_allclose(opened.to_reference, exact, rtol=1e-12)
+        own = [float(int(v @ v) / gain) for v in ring.centred(public).astype(object)]
+        np.testing.assert_allclose(squares.public_squared_norms(public, 2.0**PARAMETERS.scale_bits), own, rtol=1e-12)
 
 
 @few

@@ -5,6 +5,7 @@ And what a server plans that is allowed but weak, it says once.
 
 import logging
 
+import numpy as np
 import pytest
 from flwr.app import Context, Message, RecordDict
 
@@ -28,14 +29,19 @@ OTHER = bytes(range(32))
         (Demands(min_accepted=4), {}, "found min_accepted 3, required at least 4, as this site insists"),
         (Demands(strict=True), {}, "found a round that is not strict, required a strict one, as this site insists"),
         (Demands(server_key=OTHER), {}, f"found the server key {SERVER.public_key.hex()}, required {OTHER.hex()}"),
-        (Demands(1, 4, True, SERVER.public_key), {"strict": True, "min_accepted": 4}, None),
+        (
+            Demands(no_reference=True),
+            {"reference": np.ones(3000, np.float32)},
+            "found a round with a reference, required one without, as this site insists",
+        ),
+        (Demands(1, 4, True, SERVER.public_key, True), {"strict": True, "min_accepted": 4}, None),
         (Demands(1, 3, False, SERVER.public_key), {"strict": True}, None),
         (Demands(), {}, None),
     ],
 )
 def test_a_plan_below_what_a_client_insists_on_gets_no_submission(demands, terms, why):
     world = World(n=7, t=1)
-    client, plan = world.clients["h0"], world.plan(Mean(), **terms)
+    client, plan = world.clients["h0"], world.planned(Mean(), 1, None, **({"reference": None} | terms))[0]
     client.demands = demands
     offer = Offer(plan, world.keys).encode()
     if why is None:
@@ -55,8 +61,9 @@ def node(**config) -> Context:
 def test_the_nodes_configuration_comes_before_what_the_app_says():
     given = Demands(threshold=1, strict=True)
     assert demands_of(node(), given) == given
-    config = {"threshold": 3, "min-accepted": 8, "strict": False, "server-key": OTHER.hex(), "partition-id": 0}
-    assert demands_of(node(**config), given) == Demands(3, 8, False, OTHER)
+    config = {"threshold": 3, "min-accepted": 8, "strict": False, "server-key": OTHER.hex(), "no-reference": True}
+    assert demands_of(node(**config), given) == Demands(3, 8, False, OTHER, True)
+    assert demands_of(node(**{"partition-id": 0}), given) == given
 
 
 @pytest.mark.parametrize(
@@ -66,6 +73,7 @@ def test_the_nodes_configuration_comes_before_what_the_app_says():
         ({"threshold": True}, "threshold: found True"),
         ({"min-accepted": 2.5}, "min-accepted: found 2.5"),
         ({"strict": 1}, "strict: found 1, required true or false"),
+        ({"no-reference": "yes"}, "no-reference: found 'yes', required true or false"),
         ({"server-key": "abcd"}, "server-key: found '2 bytes', required 32 bytes"),
         ({"server-key": "key"}, "server-key: found 'key', required an Ed25519 public key, 64 hex digits"),
     ],

@@ -1,0 +1,82 @@
+"""The server's own update as a public row: no mask, a secret of zero (docs/protocol.md, section 4).
+
+    x_r = rint(D ∘ r·min(1, C/‖r‖)·2^22/C),    v_l = P_l·x_r        everybody's share of v_l is v_l
+
+A salted hash of x_r is in the plan, so that it is fixed before P is known; the sketch v is shown with the challenge.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from flower_robust.commitments.transcript import digest
+from flower_robust.errors import ConfigurationError, FaultyServer, NonFiniteRows
+from flower_robust.masking import ring
+from flower_robust.masking.fixed_point import encode
+from flower_robust.masking.parameters import PARAMETERS
+from flower_robust.masking.ring import Residues
+from flower_robust.masking.sketch import SketchMap, sketch
+from flower_robust.masking.squares import public_squared_norms
+from flower_robust.protocol.codec import octets
+from flower_robust.protocol.norms import LOOSE, SLACK
+from flower_robust.protocol.plan import RoundPlan
+from flower_robust.protocol.terms import MaskingTerms
+from flower_robust.types import Digest
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PublicRow:
+    """The server's row: `x` int32 [B·N]; `norm`: ‖r‖ before clipping, in the update's unit; `salt`: 32 bytes."""
+
+    x: npt.NDArray[np.int32]
+    norm: float
+    salt: bytes
+
+    @classmethod
+    def of(cls, update: npt.NDArray[np.float32], terms: MaskingTerms, norm_bound: float, salt: bytes) -> Self:
+        """The row of r = `update` Float32[d] under these terms; `salt`: 32 fresh bytes.
+
+        Raises ConfigurationError for another length or a value that is not finite: the caller's mistake.
+        """
+        if update.shape != (terms.d,):
+            raise ConfigurationError("reference", f"shape {update.shape}", f"[{terms.d}], as planned")
+        try:
+            encoded = encode(update, norm_bound, terms.seed_signs)
+        except NonFiniteRows:
+            raise ConfigurationError("reference", "NaN or Inf", f"{terms.d} finite values") from None
+        return cls(encoded.x, encoded.norm, salt)
+
+    @property
+    def digest(self) -> Digest:
+        """What the plan binds: H(context, salt, x_r); says nothing of x_r to who does not hold the salt."""
+        return digest("reference", self.salt, np.ascontiguousarray(self.x, "<i4").view(np.uint8).data)
+
+    def sketch(self, P: SketchMap) -> Residues:
+        """v = P·x_r, [2, m, c]."""
+        return sketch(P, ring.from_integers(self.x.reshape(-1, PARAMETERS.N)))
+
+    def check(self, commitment: Digest, P: SketchMap, shown: Residues) -> None:
+        """Afterwards, for whoever is given x_r and the salt. FaultyServer unless they are what `commitment` in the plan
+        binds, and `shown` is their sketch: another one was chosen once P was known."""
+        if self.digest != commitment:
+            raise FaultyServer("reference", "another row", "the one that the plan binds")
+        if octets(self.sketch(P)) != octets(shown):
+            raise FaultyServer("reference", "a sketch of another row", "P·x_r")
+
+    def __repr__(self) -> str:
+        return f"PublicRow({len(self.x)} values, norm={self.norm:g})"
+
+
+def check_length(plan: RoundPlan, shown: Residues, step: str) -> None:
+    """FaultyServer unless v [2, m, c] is as short as an accepted client's sketch must be.
+
+    A longer one would let the server read more of each client's sketch from its one product with it.
+    """
+    partial, limit = public_squared_norms(shown, plan.norm_bound), plan.norm_bound**2
+    mean, largest = float(partial.mean()), float(partial.max())
+    if mean > (1 + SLACK) * limit or largest > LOOSE * limit:
+        found = f"a reference whose sketch has a squared norm of {mean:.3g} (at most {largest:.3g})"
+        required = f"at most {(1 + SLACK) * limit:.3g} (each at most {LOOSE * limit:.3g}), as of every client"
+        raise FaultyServer(step, found, required)

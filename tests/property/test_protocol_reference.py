@@ -1,0 +1,237 @@
+"""Laws of masked rounds with a reference: decided as unmasked ones, whoever drops out or lies, up to the limit."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from flower_robust.aggregation import Geometry, Mean, NearestNeighborMixing, ReferenceTrust, Weighting
+from flower_robust.errors import (
+    ConfigurationError,
+    InconsistentShares,
+    IsolatingWeights,
+    NonZeroSharing,
+    RoundAborted,
+    WrongShare,
+)
+from flower_robust.protocol.client import MaskedClient
+from flower_robust.protocol.decide import Decision, decide
+from flower_robust.protocol.masked_round import MaskedOutcome
+from flower_robust.protocol.terms import NO_DIGEST, MaskingTerms
+from tests import protocol_liars as liars
+from tests.property.test_protocol_round import hospital_updates
+from tests.protocol_world import World
+
+TRUSTING = [ReferenceTrust(), NearestNeighborMixing(f=2) >> ReferenceTrust()]
+
+
+def reference_of(world: World, updates: dict[str, np.ndarray], norm: float, seed: int = 0) -> np.ndarray:
+    """What root rows would give: near the honest mean (the first two clients attack), of this length."""
+    honest = np.mean([updates[name] for name in world.names[2:]], axis=0, dtype=np.float64)
+    row = honest / np.linalg.norm(honest)
+    row += 0.5 * np.random.default_rng(seed).standard_normal(world.d) / np.sqrt(world.d)
+    return (norm * row / np.linalg.norm(row)).astype(np.float32)
+
+
+def clear(world: World, updates: dict[str, np.ndarray], rule: Weighting, reference: np.ndarray, round: int = 1):
+    """The unmasked round of the same rows: its decision and its aggregate."""
+    rows = torch.from_numpy(np.stack([updates[name] for name in world.names]))
+    geometry = Geometry.of(rows, torch.from_numpy(reference))
+    decision = decide(geometry, rule.reseeded(round), world.names, [1.0] * world.n)
+    assert decision.weights is not None
+    return decision, (decision.weights @ rows.double()).numpy()
+
+
+def cosines(decision: Decision) -> torch.Tensor:
+    geometry = decision.geometry
+    assert geometry.reference is not None
+    return geometry.reference.inner / geometry.squared_norms.sqrt() / geometry.reference.squared_norm**0.5
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+@pytest.mark.parametrize("norm", [0.3, 2.5])
+@pytest.mark.parametrize("iid", [True, False])
+@pytest.mark.parametrize("rule", TRUSTING, ids=repr)
+def test_masked_and_unmasked_rounds_trust_the_reference_alike(rule: Weighting, iid: bool, norm: float) -> None:
+    """2.5 is beyond C = 1: the public row is clipped, the products and the length are those of the whole one."""
+    for seed in range(3):
+        world = World(n=9, d=8000, t=2, seed=seed)
+        updates = hospital_updates(world, seed, iid)
+        reference = reference_of(world, updates, norm, seed)
+        outcome = world.run(rule, updates, round=seed + 1, reference=reference)
+        plain, aggregate = clear(world, updates, rule, reference, seed + 1)
+        assert not outcome.faults and not outcome.alarms
+        masked = outcome.decision.rule_weights
+        assert masked is not None and plain.rule_weights is not None
+        assert (cosines(outcome.decision) - cosines(plain)).abs().max() < 0.05
+        assert outcome.decision.geometry.reference.squared_norm == pytest.approx(norm**2, rel=1e-5)
+        length = float(plain.rule_weights.sum())
+        near = 0.02 if rule == ReferenceTrust() else 0.06  # one exchanged near-tie among NNM's 7 neighbours
+        assert torch.allclose(masked / masked.sum(), plain.rule_weights / length, atol=near)
+        assert float(masked.sum()) == pytest.approx(length, rel=0.1), "the lengths of rows, as the sketch has them"
+        assert cosine(outcome.aggregate, aggregate) > 0.9, "thirds"
+        assert 0.85 < np.linalg.norm(outcome.aggregate) / np.linalg.norm(aggregate) < 1.02
+        assert np.linalg.norm(outcome.aggregate) <= norm * 1.001
+
+
+def test_the_cosines_are_those_of_the_sketches_in_which_distortions_cancel() -> None:
+    """A row that is the reference has cosine 1, its opposite −1, whatever their lengths: not 1 ± 2 %, as lengths."""
+    for seed in range(3):
+        world = World(n=7, d=8000, t=1, seed=seed)
+        updates = world.updates()
+        reference = np.float32(1.7) * updates["h3"]
+        updates["h4"] = np.float32(-0.5) * updates["h3"]
+        found = cosines(world.run(Mean(), updates, reference=reference).decision)
+        assert found[3] > 0.9995 and found[4] < -0.9995
+
+
+def test_a_row_of_almost_no_length_does_not_scale_the_others_up() -> None:
+    """Its weight is |r| / |x|, a thousand times the others'; unmasked its product with so short a row is as short."""
+    world = World(n=9, d=8000, t=2)
+    updates = hospital_updates(world, 0, iid=True)
+    reference = reference_of(world, updates, 0.3)
+    updates["h0"] = (reference / 300).astype(np.float32)
+    outcome = world.run(ReferenceTrust(), updates, reference=reference)
+    assert outcome.decision.weights is not None and float(outcome.decision.weights.sum()) > 10
+    _, aggregate = clear(world, updates, ReferenceTrust(), reference)
+    assert np.linalg.norm(outcome.aggregate) <= 0.3
+    assert cosine(outcome.aggregate, aggregate) > 0.95
+    assert 0.8 < np.linalg.norm(outcome.aggregate) / np.linalg.norm(aggregate) < 1.02
+
+
+def test_where_too_few_rows_point_with_the_reference_nothing_is_opened() -> None:
+    world = World(n=7, t=1)
+    updates = world.updates()
+    with pytest.raises(RoundAborted) as aborted:
+        world.run(ReferenceTrust(), updates, reference=-updates["h0"])
+    assert isinstance(aborted.value.reason, IsolatingWeights)
+    with pytest.raises(RoundAborted) as aborted:
+        world.run(ReferenceTrust(), updates, reference=np.zeros(world.d, np.float32))
+    assert isinstance(aborted.value.reason, IsolatingWeights)
+
+
+def test_a_rule_that_needs_a_reference_says_so() -> None:
+    with pytest.raises(RoundAborted) as aborted:
+        World(n=7, t=1).run(ReferenceTrust())
+    assert isinstance(aborted.value.reason, ConfigurationError)
+    assert "the server's own update for ReferenceTrust" in str(aborted.value.reason)
+
+
+def test_a_rule_that_ignores_the_reference_decides_as_without_one() -> None:
+    world = World(n=7, t=1)
+    updates = world.updates()
+    outcome = world.run(Mean(), updates, reference=updates["h0"])
+    assert outcome.opened.decided.weights[0].tolist() == [255] * 7
+    expected = np.mean([updates[name].astype(np.float64) for name in world.names], axis=0)
+    assert np.abs(outcome.aggregate - expected).max() <= 10 / 2**22 + 0.01 * np.abs(expected).max()
+
+
+class WrongReference(MaskedClient):
+    """Shifts its share of client 3's distance to the reference."""
+
+    def answer_challenge(self, message):
+        sent, A = super().answer_challenge(message), len(self.state.accepted)
+        old = liars.SketchReply.decode(sent, A, liars.Sizes.of(self.state.dealt.plan)).parts.geometry
+        assert old.shape[1] == A * (A - 1) // 2 + A * 18 + A
+        return liars.answered(self, sent, A, geometry=liars.plus(old, (old.shape[1] - A + 3,), 10**17))
+
+
+class NonZeroToReference(MaskedClient):
+    """Shares 10^12 in place of the zero that blinds its own distance to the reference."""
+
+    def submit(self, message, update):
+        sent = super().submit(message, update)
+        word = liars.PARAMETERS.m + self.state.dealt.position
+        return liars.resubmitted(
+            self, sent, shares=lambda _, share: replace(share, zeros=liars.plus(share.zeros, (word,), 10**12))
+        )
+
+
+def honest_outcome(world: World, **options) -> tuple[MaskedOutcome, MaskedOutcome]:
+    """The round of this world, and the one in which all of its clients are honest."""
+    updates = world.updates()
+    reference = (0.4 * updates["h1"] / np.linalg.norm(updates["h1"])).astype(np.float32)
+    everybody = World(n=world.n, t=world.t, seed=world.seed)
+    given = {"updates": updates, "reference": reference, **options}
+    return world.run(ReferenceTrust(), **given), everybody.run(ReferenceTrust(), **given)
+
+
+@pytest.mark.parametrize(
+    ("liar", "blame"),
+    [
+        (WrongReference, WrongShare),
+        (NonZeroToReference, NonZeroSharing),
+        (liars.misdealer(1, words="zeros"), NonZeroSharing),
+        (liars.WrongPads, WrongShare),
+        (liars.wrong_keys(0), InconsistentShares),
+        (liars.WrongDistances, WrongShare),
+    ],
+)
+def test_each_lie_is_its_liars_and_no_product_moves(liar, blame) -> None:
+    """Decoded values are exact: those of the clients that are left are the honest round's, bit for bit."""
+    outcome, honest = honest_outcome(World(n=7, t=1, make={2: liar}))
+    assert {fault.culprit: type(fault) for fault in outcome.faults} == {"h2": blame}
+    assert not outcome.alarms
+    if liar in (WrongReference, liars.WrongDistances):
+        rows = [honest.decision.names.index(name) for name in outcome.decision.names]
+        assert (outcome.decision.geometry.reference.inner == honest.decision.geometry.reference.inner[rows]).all()
+    assert np.linalg.norm(outcome.aggregate - honest.aggregate) < 0.25 * np.linalg.norm(honest.aggregate)
+
+
+def test_as_many_liars_about_the_reference_as_decoding_corrects() -> None:
+    """n = 9, t = 2 corrects two; a third voids the round."""
+    outcome, honest = honest_outcome(World(n=9, t=2, make=dict.fromkeys((5, 6), WrongReference)))
+    assert {fault.culprit for fault in outcome.faults} == {"h5", "h6"}
+    rows = [honest.decision.names.index(name) for name in outcome.decision.names]
+    assert (outcome.decision.geometry.reference.inner == honest.decision.geometry.reference.inner[rows]).all()
+    with pytest.raises(RoundAborted):
+        honest_outcome(World(n=9, t=2, make=dict.fromkeys((5, 6, 7), WrongReference)))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_drop_outs_at_every_step(strict: bool) -> None:
+    gone = {1: liars.silent_from("submission"), 4: liars.silent_from("challenge")}
+    gone |= {} if strict else {6: liars.silent_from("unmask")}
+    outcome, honest = honest_outcome(World(n=8, t=1, make=gone), strict=strict)
+    assert {fault.culprit for fault in outcome.faults} == {f"h{i}" for i in gone}
+    assert outcome.decision.names == tuple(n for n in honest.decision.names if n not in ("h1", "h4"))
+    weights = outcome.opened.decided.weights[0]
+    assert [int(i) for i in np.flatnonzero(weights == 0)] == [1, 4]
+
+
+def test_rounds_with_and_without_a_reference_audit_each_other() -> None:
+    world, previous = World(n=7, t=1), None
+    reference = world.updates()["h1"]
+    for round in (1, 2, 3, 4):
+        rule, given = (ReferenceTrust(), reference) if round in (2, 3) else (Mean(), None)
+        outcome = world.run(rule, previous=previous, round=round, reference=given, strict=round == 3)
+        assert not outcome.faults and not outcome.alarms
+        previous = outcome.opened
+
+
+def test_terms_have_one_encoding() -> None:
+    terms = World(n=5, t=1).plan(Mean()).masking
+    assert terms is not None and not terms.has_reference
+    with_one = replace(terms, reference=b"\x01" * 32)
+    for each in (terms, with_one):
+        assert MaskingTerms.decode(each.encode()) == each
+    assert with_one.encode()[: len(terms.encode())] == terms.encode()
+    with pytest.raises(ValueError, match="found 13 fields"):
+        MaskingTerms.decode(terms.encode() + (32).to_bytes(4, "big") + NO_DIGEST)
+    with pytest.raises(ValueError, match="another length"):
+        MaskingTerms.decode(terms.encode() + (31).to_bytes(4, "big") + bytes(31))
+
+
+def test_a_reference_that_cannot_be_one_is_the_callers_mistake() -> None:
+    world = World(n=5, t=1)
+    for bad in (np.ones(world.d - 1), np.full(world.d, np.nan)):
+        with pytest.raises(ConfigurationError, match="reference: found"):
+            world.run(ReferenceTrust(), reference=bad.astype(np.float32))
+    plan, row = world.planned(ReferenceTrust(), 1, None, np.ones(world.d, np.float32))
+    assert row is not None and "salt" not in repr(row)
+    with pytest.raises(RoundAborted, match="the row with the digest"):
+        world.run(ReferenceTrust(), plan=plan)
