@@ -22,6 +22,12 @@ class Reference:
     squared_norm: float
     inner: Tensor
 
+    def cosines(self, squared_norms: Tensor) -> Tensor:
+        """Float64[n]: <x_i, r> / (|x_i| |r|) of rows with these squared norms; 0 where the row or r is zero."""
+        lengths, length = squared_norms.sqrt(), self.squared_norm**0.5
+        # Both lengths divide separately: their product may leave float64's range.
+        return (torch.where(lengths > 0, self.inner / lengths, 0.0) / (length or 1.0)).clamp(-1, 1)
+
 
 @dataclass(frozen=True, eq=False)
 class Geometry:

@@ -35,9 +35,7 @@ class ReferenceTrust(Weighting):
         if reference is None:
             raise ConfigurationError("reference", None, "the server's own update for ReferenceTrust")
         lengths, length = geometry.squared_norms.sqrt(), reference.squared_norm**0.5
-        # Both lengths divide separately: their product may leave float64's range.
-        aligned = torch.where(lengths > 0, reference.inner / lengths, 0.0) / (length or 1.0)
-        trust = aligned.clamp(0, 1)
+        trust = reference.cosines(geometry.squared_norms).clamp(min=0)
         if float(trust.sum()) == 0:
             return torch.zeros_like(trust)
         return torch.where(lengths > 0, trust / trust.sum() * length / lengths, 0.0)

@@ -10,8 +10,9 @@ class Evidence:
     """One participant's part in one round.
 
     `certainty` is None where nobody was blamed. `weight` (the rule's, before trust, 0..1; None for coordinate-wise
-    rules), `distance` (to the aggregate, in the update's unit), `cosine` (to the others' robust centre, -1..1) and
-    `company` (how surely it belongs to a minority that acts together, 0..1) are None where the update was not accepted.
+    rules), `distance` (to the aggregate, in the update's unit), `cosine` (to the others' robust centre, -1..1; where
+    the server has an update of its own, the mean of that and of the cosine to it) and `company` (how surely it belongs
+    to a minority that acts together, 0..1) are None where the update was not accepted.
     """
 
     name: str

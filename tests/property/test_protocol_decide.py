@@ -18,6 +18,7 @@ from flower_robust.aggregation import (
     MultiKrum,
     NearestNeighborMixing,
     NormClipping,
+    ReferenceTrust,
     Rule,
     Weighting,
     weighted_sum,
@@ -96,6 +97,31 @@ def test_shouting_does_not_turn_the_centre(seed: int, factor: float) -> None:
     louder[0] *= factor
     before, after = cosines_to_others(Geometry.of(rows)), cosines_to_others(Geometry.of(louder))
     torch.testing.assert_close(before, after, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rule", [MultiKrum(f=1), Median(), ReferenceTrust()], ids=repr)
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+def test_the_servers_own_update_has_half_the_say(rule: Rule, seed: int) -> None:
+    rows, reference = rows_of(seed), rows_of(seed + 1)[0]
+    _, decision = decide_rows(rows, rule, names_of(7), [1.0] * 7, reference)
+    to_others = cosines_to_others(Geometry.of(rows))
+    to_reference = torch.cosine_similarity(rows, reference[None])
+    assert decision.geometry.reference is not None
+    found = decision.geometry.reference.cosines(decision.geometry.squared_norms)
+    torch.testing.assert_close(found, to_reference, rtol=1e-6, atol=1e-6)
+    seen = torch.tensor([evidence.cosine for evidence in decision.evidence], dtype=torch.float64)
+    torch.testing.assert_close(seen, (to_others + to_reference) / 2, rtol=1e-6, atol=1e-6)
+
+
+def test_a_reference_of_zeros_says_nothing() -> None:
+    rows = torch.cat([rows_of(5, n=6), torch.zeros(1, 20, dtype=torch.float64)])
+    with_zeros, without, with_some = (
+        [evidence.cosine for evidence in decide_rows(rows, MultiKrum(f=1), names_of(7), [1.0] * 7, r)[1].evidence]
+        for r in (torch.zeros(20, dtype=torch.float64), None, rows[0])
+    )
+    assert with_zeros == without
+    assert with_some[6] == 0
 
 
 def test_the_zero_update_and_the_lonely_one_have_cosine_zero() -> None:
