@@ -1,16 +1,14 @@
 """What the default has to reach, computed from finished cells: every bar, what was found, every cell that misses."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from benchmarks.robustness.cells import Setting
-from benchmarks.robustness.presets import FIXED, QUIET
-from benchmarks.robustness.results import DEFAULT, Results, framed, honest_count, markdown, separated
-from benchmarks.robustness.simulate import Run
+from benchmarks.robustness.loud import costly_verdicts, trust_verdicts
+from benchmarks.robustness.presets import FIXED
+from benchmarks.robustness.results import DEFAULT, Results, Verdict, framed, markdown
 
 NO_ATTACK = 0.01
 MASKED = 0.01
-SEPARATED = 0.95
 SEVEN = ("sign-flip", "label-flip", "mimic", "alie-1.5", "alie-10", "foe-2", "foe-10")
 WORST = {
     ("digits", "iid", 10, 2): (0.94, FIXED),
@@ -23,16 +21,6 @@ WORST = {
 """By data set, partition, n and f: the lowest accuracy under the worst of these threats."""
 REFERENCE_WORST = {("digits", "dirichlet-0.5", 10, 4): (0.90, FIXED)}
 """The same with ReferenceTrust."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One bar in one cell: what was found, and whether that is enough."""
-
-    bar: str
-    cell: str
-    found: str
-    met: bool
 
 
 def regret_bar(setting: Setting) -> float:
@@ -99,35 +87,13 @@ def masked_verdicts(results: Results) -> Iterator[Verdict]:
             yield Verdict("masked rounds: within .01 of unmasked", f"{setting.name}, {threat}", found, met)
 
 
-def trust_verdicts(results: Results) -> Iterator[Verdict]:
-    """After ten rounds every malicious participant below every honest one, in 95 % of the runs of a loud threat."""
-    for threat in results.threats():
-        for dealt, runs in zip(("digits and breast-cancer", "heart"), _attacked(results, threat), strict=True):
-            if runs and threat.split("@")[0] not in QUIET:
-                count = sum(map(separated, runs))
-                found = f"{count} of {len(runs)} runs"
-                met = count >= SEPARATED * len(runs)
-                yield Verdict("loud: attackers' trust last after ten rounds", f"{threat}, {dealt}", found, met)
-
-
-def trust_table(results: Results) -> str:
-    """By threat: runs in which every malicious participant's trust is below every honest one's after ten rounds."""
-    rows = []
-    for threat in results.threats():
-        dealt, heart = _attacked(results, threat)
-        if dealt or heart:
-            cells = [f"{sum(map(separated, runs))}/{len(runs)}" if runs else "" for runs in (dealt, heart)]
-            loud = "quiet" if threat.split("@")[0] in QUIET else "loud"
-            rows.append([threat, loud, *cells, f"{sum(map(framed, dealt + heart))}/{len(dealt + heart)}"])
-    return markdown(["threat", "", "digits and breast-cancer", "heart", "an honest one quarantined"], rows)
-
-
 GROUPS: tuple[tuple[str, Callable[[Results], Iterator[Verdict]]], ...] = (
     ("Worst case", worst_verdicts),
     ("Regret", regret_verdicts),
     ("No attack", no_attack_verdicts),
     ("Honest participants under attack", framed_verdicts),
     ("Trust", trust_verdicts),
+    ("Trust, attacks that cost", costly_verdicts),
     ("Masked", masked_verdicts),
 )
 
@@ -156,12 +122,3 @@ def regret_table(results: Results) -> str:
     """Every cell in which all peers ran."""
     found = regret_verdicts(results)
     return markdown(["cell", "regret (default, best peer)", "met"], [[v.cell, v.found, str(v.met)] for v in found])
-
-
-def _attacked(results: Results, threat: str) -> tuple[list[Run], list[Run]]:
-    """The default's runs under this threat: of dealt rows, and of heart."""
-    runs = [run for setting in results.settings for run in results.runs(setting, DEFAULT, threat).values()]
-    runs = [run for run in runs if run.early_trust and honest_count(run) < run.cell.setting.n]
-    of_heart = [run.cell.setting.dataset == "heart" for run in runs]
-    dealt = [run for run, heart in zip(runs, of_heart, strict=True) if not heart]
-    return dealt, [run for run, heart in zip(runs, of_heart, strict=True) if heart]

@@ -118,7 +118,9 @@ def sketched(geometry: Geometry, biased: int, generator: torch.Generator) -> Geo
 _OURS = (
     Defence("fedavg", lambda f: Mean(), momentum=0.0, bounded=False, by_rows=True),
     Defence("mean", lambda f: Mean()),
+    Defence("honest only", lambda f: lambda rows: rows[: len(rows) - f].mean(0)),
     Defence("default", default_rule, trust=BetaTrust()),
+    Defence("default with reference", default_rule, trust=BetaTrust(), reference=True),
     Defence("default without trust", default_rule),
     Defence("default without sizes", default_rule, trust=BetaTrust(), sized=False),
     Defence("default without momentum", default_rule, momentum=0.0, trust=BetaTrust()),

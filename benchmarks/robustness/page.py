@@ -6,7 +6,7 @@ A section lies between `<!-- table: NAME -->` and `<!-- end -->`; what stands th
 import re
 from collections.abc import Callable
 
-from benchmarks.robustness import bars, tables
+from benchmarks.robustness import bars, loud, tables
 from benchmarks.robustness.results import Results
 from flower_robust.errors import ConfigurationError
 
@@ -23,7 +23,8 @@ SECTIONS: dict[str, Callable[[Results], str]] = {
     "declared": tables.declared_table,
     "modelled": tables.modelled_table,
     "masked": tables.masked_table,
-    "trust": bars.trust_table,
+    "trust": loud.trust_table,
+    "cost": loud.cost_table,
     "lift": tables.lift_table,
 }
 SECTION = re.compile(r"<!-- table: (?P<name>[a-z-]+) -->\n.*?<!-- end -->", re.DOTALL)

@@ -33,7 +33,11 @@ THREAT_SETS: dict[str, tuple[str, ...]] = {"fixed": FIXED, "adaptive": ADAPTIVE,
 
 BOUNDS = ("default", "default at C/2", "default at C/4")
 BASELINES = ("fedavg", "mean")
-OURS = ("default", "default without sizes", "default without trust", "default without momentum", "reference with trust")
+REFERENCE = "default with reference"
+ABSENT = "sign-flip"
+"""The threat under which `honest only` runs: it hears nobody who lies, so one threat is as good as another."""
+OURS = ("default", "default without sizes", "default without trust", "default without momentum", "reference with trust",
+        REFERENCE)  # fmt: skip
 DEFENCE_SETS: dict[str, tuple[str, ...]] = {
     "baselines": BASELINES,
     "peers": tuple(PEERS),

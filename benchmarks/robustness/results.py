@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from benchmarks.robustness.cells import LAST_ROUNDS, Setting
@@ -12,6 +13,16 @@ DEFAULT = "default"
 DATASETS = ("digits", "breast-cancer", "heart")
 PARTITIONS = ("natural", "iid", "dirichlet-1.0", "dirichlet-0.5", "dirichlet-0.1", "sorted")
 Key = tuple[Setting, str, str]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One bar in one cell: what was found, and whether that is enough."""
+
+    bar: str
+    cell: str
+    found: str
+    met: bool
 
 
 def score(run: Run) -> float:

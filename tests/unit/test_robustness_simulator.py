@@ -10,6 +10,7 @@ from benchmarks.robustness.bars import bars_table, misses_table
 from benchmarks.robustness.cells import Cell, Course, Setting, grid
 from benchmarks.robustness.command import bench
 from benchmarks.robustness.learners import batches, initial_weights, sgd_step
+from benchmarks.robustness.loud import cost_table, costly_verdicts, costs
 from benchmarks.robustness.page import SECTION, SECTIONS, report, rewritten
 from benchmarks.robustness.peers import PEERS, Content
 from benchmarks.robustness.results import Results, score
@@ -143,6 +144,36 @@ def test_trust_that_comes_late_and_honest_ones_in_quarantine_are_misses() -> Non
     assert "loud: attackers' trust last after ten rounds | foe-2, digits and breast-cancer | 0 of 2 runs" in missed
     assert "no attack: nobody in quarantine | digits mlp dirichlet-0.5 n=10 f=2 | 2 of 2 seeds" in missed
     assert "attack: nobody honest in quarantine | digits mlp dirichlet-0.5 n=10 f=2, foe-2 | 2 of 2 seeds" in missed
+
+
+HEART = Setting("heart", "logistic", "natural", 4, 1)
+
+
+def heart_run(threat: str, defence: str, accuracy: float, trust: tuple[float, ...] = ()) -> Run:
+    early = list(trust)
+    return Run(Cell(HEART, threat, defence, 0), [accuracy] * 5, 0.0, 0.0, [], early, [0] * 4, early)
+
+
+@pytest.mark.parametrize(("averaged", "bar"), [(0.69, "1/1"), (0.71, "")])
+def test_an_attack_is_costly_by_what_averaging_loses_to_it(averaged: float, bar: str) -> None:
+    runs = [
+        heart_run("sign-flip", "honest only", 0.75),
+        heart_run("label-flip", "mean", averaged),
+        heart_run("label-flip@declared", "default with reference", 0.7, (0.9, 0.8, 0.7, 0.2)),
+        heart_run("label-flip", "default", 0.7, (0.9, 0.8, 0.2, 0.3)),
+        heart_run("mimic", "default", 0.7, (0.9, 0.8, 0.2, 0.3)),
+    ]
+    results = Results(runs)
+    assert [round(lost, 2) for lost, _ in costs(results, "default", "heart")] == [round(0.75 - averaged, 2)]
+    assert cost_table(results).splitlines()[2] == f"| 0.05 and more | {'0/1' if bar else ''} | {bar} |"
+    assert [(verdict.cell, verdict.met) for verdict in costly_verdicts(results)] == (
+        [("default, heart", False), ("default with reference, heart", True)] if bar else []
+    )
+
+
+def test_honest_only_hears_nobody_who_lies() -> None:
+    first, second = simulate([Cell(BREAST, t, "honest only", 0) for t in ("sign-flip", "foe-10")], course=SHORT)
+    assert first.accuracy == second.accuracy and score(first) > 0.9
 
 
 def test_the_page_is_drawn_from_results_and_says_what_it_does_not_know() -> None:
