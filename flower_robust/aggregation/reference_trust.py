@@ -25,6 +25,7 @@ class ReferenceTrust(Weighting):
     """
 
     f = 0
+    needs_reference = True
 
     def min_rows(self) -> int:
         """1."""

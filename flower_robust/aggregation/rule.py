@@ -21,6 +21,8 @@ class Rule(ABC):
     """
 
     f: int
+    needs_reference: bool = False
+    """Whether it asks for the server's own update; its weights then carry rows to that length, so their sum is free."""
 
     def __post_init__(self) -> None:
         require_count("f", self.f, 0)
@@ -128,6 +130,7 @@ class Composed(Rule):
     def __init__(self, first: Mixing, then: Rule) -> None:
         self.first, self.then = first, then
         self.f = max(first.f, then.f)
+        self.needs_reference = then.needs_reference
 
     @property
     def name(self) -> str:

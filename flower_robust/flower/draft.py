@@ -1,13 +1,17 @@
 """A round before its plan: what the wrapped strategy wants to send, and to whom."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 from flwr.app import Message
 from flwr.serverapp import Grid
+from numpy.typing import NDArray
 
 from flower_robust.aggregation import Rule
 from flower_robust.commitments import Roster
+from flower_robust.errors import ConfigurationError
 from flower_robust.flower.records import Layout, NamedArrays
 from flower_robust.protocol.plan import RoundPlan
 from flower_robust.protocol.terms import MaskingTerms
@@ -17,7 +21,8 @@ from flower_robust.types import Digest, RosterName
 @dataclass(frozen=True, slots=True)
 class Draft:
     """`model`, its `layout`, and under which key it lies in the strategy's `messages`; `nodes`: which node speaks for
-    each member of the cohort; `count_key`: which of the clients' metrics counts rows."""
+    each member of the cohort; `count_key`: which of the clients' metrics counts rows; `reference`: asks for the
+    server's own update."""
 
     round: int
     model: NamedArrays
@@ -27,6 +32,7 @@ class Draft:
     messages: Sequence[Message]
     arrays_key: str
     count_key: str
+    reference: Callable[[], NamedArrays] | None = None
 
     @property
     def run_id(self) -> int:
@@ -37,6 +43,22 @@ class Draft:
     def cohort(self) -> list[RosterName]:
         """The roster names that are asked, in the roster's order."""
         return list(self.nodes)
+
+    def reference_row(self) -> NDArray[Any] | None:
+        """The server's own update as a row Float[d], asked for now; None where there is none.
+
+        Raises ConfigurationError if it has not the model's arrays, and whatever the asked function raises.
+        """
+        if self.reference is None:
+            return None
+        update, layout = self.reference(), self.layout
+        for name in layout.moving:
+            if name not in update or update[name].shape != layout.shapes[name]:
+                found = update[name].shape if name in update else None
+                raise ConfigurationError(f"reference[{name!r}]", found, f"an update of shape {layout.shapes[name]}")
+        row = np.empty(layout.d, layout.row_dtype)
+        layout.write(update, row)
+        return row
 
     def plan(
         self,

@@ -26,17 +26,18 @@ from flower_robust.flower.grid import Reply
 from flower_robust.flower.masked_row import MaskedRow
 from flower_robust.flower.masking import PeerMasking
 from flower_robust.flower.metrics import agreed, declared_rows, read_metrics, weighted
-from flower_robust.flower.records import NamedArrays
 from flower_robust.masking import ring_torch
 from flower_robust.masking.masks import Opener, open_weighted
 from flower_robust.protocol.announcement import announce, announcement_digest
 from flower_robust.protocol.decide import with_faults
-from flower_robust.protocol.masked_round import MaskedOutcome, finish_masked_round, share_of_mean
+from flower_robust.protocol.masked_round import MaskedOutcome, finish_masked_round
 from flower_robust.protocol.plan import RoundPlan
+from flower_robust.protocol.reference import PublicRow
 from flower_robust.protocol.replies import Submission
 from flower_robust.protocol.server_challenge import verify_submission
 from flower_robust.protocol.server_states import Opened, ServerRound
 from flower_robust.protocol.shown import Offer
+from flower_robust.protocol.terms import MaskingTerms
 from flower_robust.round import Outcome, report_of, require_quorum
 from flower_robust.trust import BetaTrust, TrustState
 from flower_robust.types import RosterName
@@ -107,11 +108,9 @@ class MaskedRound:
         rule: Rule,
         trust: BetaTrust,
         state: TrustState,
-        reference: NamedArrays | None,
         seconds: Mapping[str, float],
     ) -> Outcome:
         """Challenge, decide and unmask. Raises QuorumNotReached or RoundAborted; the model then stays as it is."""
-        assert reference is None, "refused when the strategy was made"
         plan, started = self.plan, time.monotonic()
         require_quorum(plan, [plan.cohort[i] for i in self._submissions], self.faults)
         found = finish_masked_round(
@@ -201,14 +200,24 @@ class MaskedRounds:
         announcement = announce(previous) if previous else b""
         bound = keys_digest(keys), announcement_digest(announcement)
         terms = masking.terms(self.attendance.expected, len(keys), masked.d, self.norm_bound, *bound)
+        terms, row = self._with_reference(draft, masked, terms)
         layout = announced_layout(masked, draft.arrays_key, self.attendance.run_config(draft.cohort))
         asked = asked_alike(draft.messages, layout)
         plan = draft.plan(self.attendance.roster, self.rule, self.norm_bound, self.quorum, asked, terms)
-        server_round = ServerRound(plan, self.attendance.roster, keys, masking.server)
+        server_round = ServerRound(plan, self.attendance.roster, keys, masking.server, row)
         floor = GridFloor(server_round, draft.grid, draft.nodes, draft.messages[0], masking.step_timeout)
         beside = (self.attendance.keys, previous, announcement, self._opener)
         self._last = MaskedRound(plan, floor, draft, masked, layout, *beside)
         return self._last
+
+    def _with_reference(
+        self, draft: Draft, masked: MaskedRow, terms: MaskingTerms
+    ) -> tuple[MaskingTerms, PublicRow | None]:
+        """The server's own update, fixed before anybody trains; what rides beside the step is zero in it."""
+        if (update := draft.reference_row()) is None:
+            return terms, None
+        row = PublicRow.of(masked.padded(update), terms, self.norm_bound, os.urandom(32))
+        return replace(terms, reference=row.digest), row
 
     def _previous(self, run_id: int) -> Opened | None:
         last, self._last = self._last, None
@@ -241,6 +250,6 @@ def used_weights(found: MaskedOutcome) -> dict[str, float] | None:
     if decision.weights is None:
         return None
     row = found.opened.decided.weights[0].astype(np.float64)
-    factors = row * (share_of_mean(found.opened, decision) / row.sum())
+    factors = row * (found.share / row.sum())
     cohort = found.opened.decided.challenged.round.plan.cohort
     return {name: float(factors[cohort.index(RosterName(name))]) for name in decision.names}

@@ -70,6 +70,12 @@ class MaskedRow:
             beside[:] = self.amplitude(C) * np.clip(np.concatenate([*fractions, np.array(values)]), -1, 1)
         return row
 
+    def padded(self, step: NDArray[Any]) -> Row:
+        """A step Float[layout.d] with nothing beside it, unclipped: Float32[d]."""
+        row: Row = np.zeros(self.d, np.float32)
+        row[: self.layout.d] = step
+        return row
+
     def buffers(self, old: NamedArrays, mean: Row, C: float) -> dict[str, NDArray[Any]]:
         """Every buffer after the round: floats moved by the mean Float32[d], the others as they were."""
         new: dict[str, NDArray[Any]] = {name: old[name] for name in self.layout.buffers}

@@ -100,17 +100,12 @@ class PeerMasking:
     def _carried(self, rule: Weighting, n: int) -> int:
         """How many of n rows around one direction carry the sum."""
         rows = 1 + torch.randn(n, 256, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        weights = rule.weights(Geometry.of(rows)).numpy()
+        weights = rule.weights(Geometry.of(rows, torch.ones(256, dtype=torch.float64))).numpy()
         return carriers(np.array(integer_weights(weights, self.resolved(n)[1]), np.uint8), self.weight_cap)
 
 
-def check_masking(
-    masking: PeerMasking, rule: Rule, reference: object, expected: int, quorum: int | None, norm_bound: float
-) -> None:
+def check_masking(masking: PeerMasking, rule: Rule, expected: int, quorum: int | None, norm_bound: float) -> None:
     """Every option of a masked strategy, before the first message. Raises ConfigurationError."""
-    if reference is not None:
-        required = "None: a masked round has no inner products with the server's own update"
-        raise ConfigurationError("reference", reference, required)
     masking.check(rule, expected, norm_bound)
     if quorum is not None and quorum < masking.fewest(expected):
         required = f"at least {masking.fewest(expected)}, which a masked round of {expected} needs to be opened"

@@ -1,16 +1,22 @@
 """Options of the wrapper, checked before the first message."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from flwr.app import ArrayRecord
 
 from flower_robust.aggregation import Rule, default_rule
 from flower_robust.commitments import Roster
 from flower_robust.errors import ConfigurationError
+from flower_robust.flower.records import NamedArrays, read_arrays
 from flower_robust.protocol.plan import RoundPlan, RuleBound
 from flower_robust.trust import BetaTrust, TrustState, load_trust
 from flower_robust.types import Digest
+
+Reference = Callable[[int, ArrayRecord], ArrayRecord]
+"""The server's own update, from the round and the model that it starts from."""
 
 
 def check_quorum(rule: RuleBound, roster: Roster, norm_bound: float, expected: int, quorum: int) -> None:
@@ -46,6 +52,17 @@ def chosen_rule(rule: Rule | None, f: int | None, expected: int) -> Rule:
             "f", f, f"a whole number from 0 to {most}, less than half of {expected} expected clients"
         )
     return default_rule(chosen)
+
+
+def check_reference(rule: Rule, reference: Reference | None) -> None:
+    """Raises ConfigurationError where the rule asks for the server's own update and there is none."""
+    if rule.needs_reference and reference is None:
+        raise ConfigurationError("reference", None, f"a function that gives the server's own update, for {rule!r}")
+
+
+def asked_reference(reference: Reference, server_round: int, model: ArrayRecord) -> NamedArrays:
+    """The server's own update of this round, by name of the model's arrays."""
+    return read_arrays(reference(server_round, model))
 
 
 def check_waiting(below_quorum: str, wait: float, reply_timeout: float) -> None:

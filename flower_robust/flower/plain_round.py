@@ -46,6 +46,7 @@ class PlainRound:
 
     def __init__(self, plan: RoundPlan, roster: Roster, draft: Draft, device: torch.device) -> None:
         self.plan, self.roster, self.arrays_key, self.count_key = plan, roster, draft.arrays_key, draft.count_key
+        self._reference_row = draft.reference_row
         self.model, self.layout = draft.model, (layout := draft.layout)
         dtype = torch.float64 if layout.row_dtype == np.float64 else torch.float32
         self._rows = torch.empty((len(plan.cohort), layout.d), dtype=dtype, device=device)
@@ -82,10 +83,10 @@ class PlainRound:
         rule: Rule,
         trust: BetaTrust,
         state: TrustState,
-        reference: NamedArrays | None,
         seconds: Mapping[str, float],
     ) -> Outcome:
         """Decide and sum. Raises QuorumNotReached; the model then stays as it is."""
+        reference = self._reference_row()
         names = [name for name in self.plan.cohort if name in self.accepted]
         return conclude(
             self.plan,
@@ -96,7 +97,7 @@ class PlainRound:
             self.faults,
             trust,
             state,
-            reference=None if reference is None else self._reference(reference),
+            reference=None if reference is None else torch.from_numpy(reference).to(self._rows.device),
             seconds=seconds,
             received_bytes=self.received_bytes,
         )
@@ -139,11 +140,6 @@ class PlainRound:
         self.layout.write(arrays, self._row)
         row.copy_(torch.from_numpy(self._row))
         return float(torch.linalg.vector_norm(row, dtype=torch.float64))
-
-    def _reference(self, update: NamedArrays) -> Tensor:
-        row = np.empty(self.layout.d, self.layout.row_dtype)
-        self.layout.write(update, row)
-        return torch.from_numpy(row).to(self._rows.device)
 
     def _compacted(self, names: list[RosterName]) -> Tensor:
         for place, name in enumerate(names):

@@ -60,7 +60,7 @@ def private_sums(
     the names and `bounds` that clients are asked with: who was sent others refuses, and so does who is asked unmasked.
     """
     expected = len(roster) if expected is None else expected
-    check_masking(masking, Mean(), None, expected, None, 1.0)
+    check_masking(masking, Mean(), expected, None, 1.0)
     attendance = Attendance(roster, expected, masking.fewest(expected), wait, keyed=True)
     names = attendance.names(grid)
     if len(names) < attendance.quorum:
@@ -79,7 +79,7 @@ def private_sums(
         current.receive(name, reply)
     trust = BetaTrust()
     seconds = {"exchange": time.monotonic() - started}
-    outcome = current.conclude(Mean(), trust, trust.init(roster.names), None, seconds)
+    outcome = current.conclude(Mean(), trust, trust.init(roster.names), seconds)
     fractions = layout.applied(zeros, outcome.aggregate.numpy(), {})
     parts = len(outcome.report.accepted)
     return PrivateSums({k: parts * fractions[k].astype(np.float64) * bounds[k] for k in bounds}, outcome.report)

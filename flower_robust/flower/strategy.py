@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +31,16 @@ from flower_robust.flower.exchange import Exchange, marked
 from flower_robust.flower.journal import Journal, empty_report
 from flower_robust.flower.masked_round import MaskedRound, MaskedRounds
 from flower_robust.flower.masking import PeerMasking, check_masking
-from flower_robust.flower.options import check_quorum, check_waiting, chosen_device, chosen_rule, restored_trust
+from flower_robust.flower.options import (
+    Reference,
+    asked_reference,
+    check_quorum,
+    check_reference,
+    check_waiting,
+    chosen_device,
+    chosen_rule,
+    restored_trust,
+)
 from flower_robust.flower.plain_round import PlainRound, PlainRounds
 from flower_robust.flower.records import BUFFERS, Layout, read_arrays, restored, write_arrays
 from flower_robust.protocol.decide import fault_evidence
@@ -39,8 +49,6 @@ from flower_robust.round import Outcome
 from flower_robust.trust import BetaTrust, TrustState
 from flower_robust.types import RosterName
 
-Reference = Callable[[int, ArrayRecord], ArrayRecord]
-
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -48,7 +56,6 @@ class Pending:
 
     round: PlainRound | MaskedRound
     arrays_key: str
-    model: ArrayRecord
     exchange: Exchange
     absent: list[ClientFault]
     started: float
@@ -66,7 +73,8 @@ class RobustAggregation(Strategy):
     declared rows, between half and twice the median's. `roster`: who may take part.
     `norm_bound`: C, the longest L2 norm of an update.
     `masking`: None shows the server every update; PeerMasking(threshold=t) shows it one weighted sum of them.
-    `trust`: how evidence becomes reputation. `reference(round, arrays)`: the server's own update, for ReferenceTrust.
+    `trust`: how evidence becomes reputation. `reference(round, arrays)`: the server's own update, for ReferenceTrust;
+    in masked rounds it is asked for before the clients train, and they are shown its sketch.
     `buffers`: name patterns of float arrays that are no parameters; they and all integer arrays stay out of norm and
     geometry and become the coordinate-wise median of the accepted ones.
 
@@ -107,7 +115,8 @@ class RobustAggregation(Strategy):
         self.trust, self.reference, self.buffers = trust or BetaTrust(), reference, tuple(buffers)
         self.expected = len(roster) if expected is None else expected
         if masking is not None:
-            check_masking(masking, rule, reference, self.expected, quorum, norm_bound)
+            check_masking(masking, rule, self.expected, quorum, norm_bound)
+        check_reference(rule, reference)
         fewest = max(rule.min_rows(), self.expected // 2 + 1, masking.fewest(self.expected) if masking else 0)
         self.quorum = fewest if quorum is None else quorum
         self.below_quorum, self.wait, self.reply_timeout = below_quorum, wait, reply_timeout
@@ -163,7 +172,7 @@ class RobustAggregation(Strategy):
         for name, _, reply in pending.exchange.replies():
             pending.round.receive(name, reply)
         try:
-            outcome = self._concluded(server_round, pending)
+            outcome = self._concluded(pending)
         except (QuorumNotReached, RoundAborted) as reason:
             plan, faults = pending.round.plan, pending.round.faults
             self.trust_state = self.trust.update(self.trust_state, fault_evidence(faults, self.roster.names))
@@ -243,10 +252,11 @@ class RobustAggregation(Strategy):
         asked = {names[message.metadata.dst_node_id]: message.metadata.dst_node_id for message in messages}
         nodes = {name: asked[name] for name in self.roster.names if name in asked}
         layout = Layout.of(arrays, self.buffers)
-        draft = Draft(server_round, arrays, layout, grid, nodes, messages, key, self._count_key)
+        asks = None if self.reference is None else partial(asked_reference, self.reference, server_round, model)
+        draft = Draft(server_round, arrays, layout, grid, nodes, messages, key, self._count_key, asks)
         current = self._rounds.open(draft)
         exchange = Exchange.open(grid, marked(messages, current.envelope()), names, self.reply_timeout)
-        return Pending(current, key, model, exchange, absent, started)
+        return Pending(current, key, exchange, absent, started)
 
     def _arrays_key(self, content: RecordDict) -> str:
         key = getattr(self.strategy, "arrayrecord_key", None) or next(iter(content.array_records), None)
@@ -254,10 +264,9 @@ class RobustAggregation(Strategy):
             raise ConfigurationError("arrayrecord_key", key, f"one of {list(content.array_records)}")
         return str(key)
 
-    def _concluded(self, server_round: int, pending: Pending) -> Outcome:
+    def _concluded(self, pending: Pending) -> Outcome:
         seconds = {"exchange": time.monotonic() - pending.started}
-        reference = None if self.reference is None else read_arrays(self.reference(server_round, pending.model))
-        return pending.round.conclude(self.rule, self.trust, self.trust_state, reference, seconds)
+        return pending.round.conclude(self.rule, self.trust, self.trust_state, seconds)
 
     def _server_step(
         self, server_round: int, pending: Pending, outcome: Outcome

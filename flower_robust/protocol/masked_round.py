@@ -38,7 +38,8 @@ Answer = tuple[str, Field | ClientFault]
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskedOutcome:
     """`aggregate` Float32[d]; `decision`: geometry, weights and evidence; `faults`: who is blamed; `alarms`: by client,
-    why it refused the server; `opened`: what the next round announces.
+    why it refused the server; `opened`: what the next round announces; `share`: which multiple of the opened mean the
+    aggregate is.
     """
 
     aggregate: npt.NDArray[np.float32]
@@ -46,6 +47,7 @@ class MaskedOutcome:
     faults: tuple[ClientFault, ...]
     alarms: Mapping[str, RobustError]
     opened: Opened
+    share: float
 
 
 class Floor(ABC):
@@ -169,8 +171,8 @@ def finish_masked_round(
         opened = _opened(floor, decided, entropy, opener)
     except RobustError as reason:
         raise RoundAborted(reason, floor.faults, floor.alarms) from reason
-    aggregate = conclude_masked(opened, decision, rule)
-    return MaskedOutcome(aggregate, decision, (*floor.faults, *opened.faults), floor.alarms, opened)
+    aggregate, share = conclude_masked(opened, decision, rule)
+    return MaskedOutcome(aggregate, decision, (*floor.faults, *opened.faults), floor.alarms, opened, share)
 
 
 def _inspected(floor: Floor, submissions: Mapping[int, Submission], previous: Opened | None) -> Inspected:
@@ -236,16 +238,18 @@ def _rechecked(floor: Floor, decided: Decided, seed: bytes) -> list[ClientFault]
     return recheck.name_wrapped(decided, replies, seed)
 
 
-def conclude_masked(opened: Opened, decision: Decision, rule: Rule) -> npt.NDArray[np.float32]:
-    """The aggregate Float32[d]: a multiple of the opened mean (`share_of_mean`), or the rule on group means."""
+def conclude_masked(opened: Opened, decision: Decision, rule: Rule) -> tuple[npt.NDArray[np.float32], float]:
+    """The aggregate Float32[d], and which multiple of the opened mean it is; for a rule that sees group means its value
+    on them, and 1."""
     if decision.weights is not None:
+        share = share_of_mean(opened, decision, rule)
         mean: npt.NDArray[np.float32] = opened.means[0]
-        return mean * np.float32(share_of_mean(opened, decision))
+        return mean * np.float32(share), share
     aggregate: npt.NDArray[np.float32] = rule(torch.from_numpy(opened.means)).numpy()
-    return aggregate
+    return aggregate, 1.0
 
 
-def share_of_mean(opened: Opened, decision: Decision) -> float:
+def share_of_mean(opened: Opened, decision: Decision, rule: Rule) -> float:
     """What the opened mean o is multiplied by to be the aggregate of a weighting.
 
         Σ w_i                                      where rows count as they are, or clipped: the rest is weight on zero
@@ -256,7 +260,7 @@ def share_of_mean(opened: Opened, decision: Decision) -> float:
     larger its weight, so one row of almost no length would scale the others up without bound.
     """
     assert decision.weights is not None
-    if decision.geometry.reference is None:
+    if not rule.needs_reference:
         return float(decision.weights.sum())
     decided, length = opened.decided, float(np.linalg.norm(opened.means[0].astype(np.float64)))
     round = decided.challenged.round

@@ -9,7 +9,7 @@ import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from flower_robust import Demands, RobustAggregation
-from flower_robust.aggregation import Krum, Mean, Median
+from flower_robust.aggregation import Krum, Mean, Median, ReferenceTrust
 from flower_robust.commitments import Roster
 from flower_robust.errors import ConfigurationError
 from flower_robust.flower.envelope import ENVELOPE
@@ -191,7 +191,7 @@ def test_kept_uploads_are_private_bounded_and_checked(tmp_path):
         ({"rule": Median(f=1)}, "PeerMasking\\(groups\\): found 1, required at least 3"),
         ({"masking": {"groups": 2}}, "min_accepted: found 3, required at most 5 clients in 2 groups"),
         ({"quorum": 2}, "quorum: found 2, required at least 3"),
-        ({"reference": lambda r, a: a}, "required None: a masked round has no inner products"),
+        ({"rule": ReferenceTrust()}, "reference: found None, required a function that gives the server's own update"),
         ({"masking": {"step_timeout": 0.0}}, "PeerMasking\\(step_timeout\\): found 0.0"),
         ({"masking": {"masked_metrics": {"loss": -1.0}}}, "masked_metrics\\['loss'\\]"),
     ],

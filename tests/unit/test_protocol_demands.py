@@ -95,7 +95,7 @@ def test_whoever_demands_anything_takes_part_in_no_unmasked_round(demands):
 @pytest.mark.parametrize(("n", "warned"), [(4, True), (5, False)])
 def test_more_poisoners_than_correctable_liars_are_warned_of_once(n, warned, caplog):
     with caplog.at_level(logging.WARNING, logger="flwr"):
-        check_masking(PeerMasking(threshold=1), GeometricMedian(f=1), None, n, None, 1.0)
+        check_masking(PeerMasking(threshold=1), GeometricMedian(f=1), n, None, 1.0)
     said = [line for line in caplog.messages if "f = 1, but a masked round of n = 4 clients with t = 1" in line]
     assert len(said) == warned and len(caplog.messages) == warned
     assert all("corrects e = 0" in line for line in said)
@@ -104,6 +104,6 @@ def test_more_poisoners_than_correctable_liars_are_warned_of_once(n, warned, cap
 @pytest.mark.parametrize(("threshold", "warned"), [(4, True), (3, False)])
 def test_a_threshold_that_leaves_no_room_for_f_is_warned_of(threshold, warned, caplog):
     with caplog.at_level(logging.WARNING, logger="flwr"):
-        check_masking(PeerMasking(threshold=threshold), GeometricMedian(f=2), None, 10, None, 1.0)
+        check_masking(PeerMasking(threshold=threshold), GeometricMedian(f=2), 10, None, 1.0)
     said = [line for line in caplog.messages if "10 clients opens nothing, since 9 must carry" in line]
     assert len(said) == warned

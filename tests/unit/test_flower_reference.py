@@ -1,0 +1,163 @@
+"""`reference=fn` over Flower, in one process: masked rounds trust it as unmasked ones do, and ask for it in time."""
+
+import numpy as np
+import pytest
+from flwr.app import Context, RecordDict
+from flwr.serverapp.strategy import FedAvg
+
+from flower_robust import Demands, RobustAggregation, robust_mod
+from flower_robust.aggregation import Mean, NearestNeighborMixing, ReferenceTrust
+from flower_robust.errors import ConfigurationError, QuorumNotReached
+from flower_robust.flower.envelope import ENVELOPE
+from tests.flower_double import RUN_ID, FakeGrid, arrays_of, federation, model, record, robust_nodes, stock_app
+from tests.flower_masked import C, MaskedNodes, answered, at, masked, moving, phase_of, silent, trajectory
+
+NAMES = tuple(f"hospital-{i}" for i in range(7))
+
+
+class Asked:
+    """The server's own update: a part of the honest step, as long as it likes; notes when it was asked."""
+
+    def __init__(self, scale: float = 0.05) -> None:
+        self.scale, self.rounds, self.heard = scale, [], []
+
+    def __call__(self, server_round, arrays):
+        self.rounds.append((server_round, list(arrays)))
+        self.heard.append(server_round)
+        old = arrays_of(arrays)
+        return record({name: np.full_like(a, self.scale) if a.dtype.kind == "f" else a for name, a in old.items()})
+
+
+def plain(nodes: MaskedNodes, **options) -> RobustAggregation:
+    options = {"wait": 1, "device": "cpu", **options}
+    return RobustAggregation(FedAvg(), roster=nodes.roster, norm_bound=C, **options)
+
+
+@pytest.mark.parametrize(("scale", "strict"), [(0.05, False), (0.05, True), (4.0, False)])
+def test_four_hospitals_masked_and_unmasked_follow_the_reference_alike(scale, strict, tmp_path):
+    """4.0 in each of 22 floats is beyond C = 4: clipped in the row, not in its products nor in the result's length."""
+    nodes, asked = MaskedNodes(4, tmp_path), Asked(scale)
+    hidden = masked(nodes.roster, rule=ReferenceTrust(), reference=asked, masking={"strict": strict})
+    models = trajectory(hidden, nodes.grid(), 2)
+    shown = plain(nodes, rule=ReferenceTrust(), reference=Asked(scale))
+    other = trajectory(shown, FakeGrid(robust_nodes(nodes.identities)), 2)
+    assert asked.rounds == [(1, list(model())), (2, list(model()))]
+    for k in (0, 1):
+        ours, theirs = moving(models[k + 1]) - moving(models[k]), moving(other[k + 1]) - moving(other[k])
+        assert np.linalg.norm(ours - theirs) < 0.03 * np.linalg.norm(theirs)
+        assert np.linalg.norm(ours) <= 1.001 * np.linalg.norm(np.full(len(ours), scale))
+    for mine, yours in zip(hidden.history, shown.history, strict=True):
+        assert mine.reason is None and not mine.faults and mine.exchanges == 3 + strict
+        assert sum(mine.weights.values()) == pytest.approx(sum(yours.weights.values()), rel=0.1)
+        assert all(mine.trust[name].mean == pytest.approx(yours.trust[name].mean, abs=0.05) for name in NAMES[:4])
+
+
+def test_the_function_is_asked_once_a_round_before_anybody_trains(tmp_path):
+    nodes, asked = MaskedNodes(4, tmp_path), Asked()
+    nodes.tampers = {NAMES[0]: lambda message, reply: asked.heard.append(heard_of(message)) or reply}
+    masked(nodes.roster, rule=ReferenceTrust(), reference=asked).start(nodes.grid(), record(model()), num_rounds=2)
+    steps = [step for step in asked.heard if step in (1, 2, "train", "unmask")]
+    assert steps == [1, "train", "unmask", 2, "train", "unmask"]
+
+
+def heard_of(message) -> str:
+    return phase_of(message) if ENVELOPE in message.content else "other"
+
+
+def test_attackers_that_oppose_the_reference_have_no_weight(tmp_path):
+    nodes = MaskedNodes(7, tmp_path)
+    nodes.nodes |= {1000 + i: opposed(nodes, i) for i in range(3)}
+    strategy = masked(nodes.roster, rule=ReferenceTrust(), reference=Asked())
+    strategy.start(nodes.grid(), record(model()), num_rounds=1)
+    weights = [strategy.history[0].weights[name] for name in NAMES]
+    assert all(w == 0 for w in weights[:3]) and min(weights[3:]) > 0
+
+
+def opposed(nodes: MaskedNodes, i: int):
+    """Participant i, who steps the other way."""
+
+    def away(old):
+        return {k: (a - 0.1).astype(a.dtype) if a.dtype.kind == "f" else a for k, a in old.items()}
+
+    app = stock_app(away, mods=[robust_mod(nodes.identities[i], roster=nodes.roster, audit_folder=nodes.folder)])
+    context = Context(RUN_ID, 1000 + i, {}, RecordDict(), {})
+    return lambda message: answered(app, message, context)
+
+
+def test_a_round_that_opens_nothing_loses_nothing(tmp_path):
+    nodes = MaskedNodes(5, tmp_path, {name: at("unmask", 1, silent) for name in NAMES[:4]})
+    asked = Asked()
+    strategy = masked(nodes.roster, rule=ReferenceTrust(), reference=asked, below_quorum="skip")
+    models = trajectory(strategy, nodes.grid(), 2)
+    assert (moving(models[1]) == moving(models[0])).all() and strategy.history[0].reason is not None
+    assert strategy.history[1].reason is None and strategy.history[1].accepted == NAMES[:5]
+    assert [server_round for server_round, _ in asked.rounds] == [1, 2]
+
+
+def test_a_site_that_wants_no_reference_says_so(tmp_path):
+    nodes = MaskedNodes(5, tmp_path, demands=Demands(no_reference=True))
+    with pytest.raises(QuorumNotReached):
+        masked(nodes.roster, rule=ReferenceTrust(), reference=Asked()).start(nodes.grid(), record(model()), 1)
+    strategy = masked(nodes.roster, rule=ReferenceTrust(), reference=Asked(), below_quorum="skip")
+    strategy.start(nodes.grid(), record(model()), num_rounds=1)
+    (why,) = set(strategy.history[0].refusals.values())
+    assert why.endswith("found a round with a reference, required one without, as this site insists")
+    without = masked(nodes.roster)
+    without.start(nodes.grid(), record(model()), num_rounds=1)
+    assert without.history[0].reason is None
+
+
+class OutOfRootRowsError(Exception):
+    """What a user's function may raise."""
+
+
+def failing(server_round, arrays):
+    raise OutOfRootRowsError("no rows left")
+
+
+def missing(server_round, arrays):
+    return record({name: a for name, a in arrays_of(arrays).items() if name != "scale"})
+
+
+def reshaped(server_round, arrays):
+    return record({name: a.reshape(-1)[:2] if name == "fc.bias" else a for name, a in arrays_of(arrays).items()})
+
+
+def infinite(server_round, arrays):
+    return record({n: np.full_like(a, np.inf) if a.dtype.kind == "f" else a for n, a in arrays_of(arrays).items()})
+
+
+@pytest.mark.parametrize(
+    ("reference", "error", "why"),
+    [
+        (failing, OutOfRootRowsError, "no rows left"),
+        (missing, ConfigurationError, r"reference\['scale'\]: found None, required an update of shape \(\)"),
+        (reshaped, ConfigurationError, r"reference\['fc.bias'\]: found \(2,\), required an update of shape \(4,\)"),
+        (infinite, ConfigurationError, "finite values"),
+    ],
+)
+@pytest.mark.parametrize("hidden", [True, False])
+def test_a_reference_that_fails_ends_the_run_masked_or_not(reference, error, why, hidden, tmp_path):
+    nodes = MaskedNodes(4, tmp_path)
+    options = {"rule": ReferenceTrust(), "reference": reference}
+    strategy = masked(nodes.roster, **options) if hidden else plain(nodes, **options)
+    grid = nodes.grid() if hidden else FakeGrid(robust_nodes(nodes.identities))
+    with pytest.raises(error, match=why):
+        strategy.start(grid, record(model()), num_rounds=1)
+
+
+def test_a_rule_without_its_reference_is_found_before_the_first_message():
+    _, roster = federation(4)
+    rule = NearestNeighborMixing(f=1) >> ReferenceTrust()
+    assert rule.needs_reference and not Mean().needs_reference and not NearestNeighborMixing(f=1).needs_reference
+    with pytest.raises(ConfigurationError, match="reference: found None, required a function that gives"):
+        RobustAggregation(FedAvg(), rule=rule, roster=roster, norm_bound=C)
+
+
+def test_a_rule_that_looks_at_no_reference_sums_as_without_one(tmp_path):
+    steps = []
+    for given in (None, Asked()):
+        nodes = MaskedNodes(5, tmp_path)
+        old, new = trajectory(masked(nodes.roster, reference=given), nodes.grid(), 1)
+        steps.append(moving(new) - moving(old))
+    np.testing.assert_allclose(steps[0], steps[1], atol=1e-3)
