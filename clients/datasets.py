@@ -50,10 +50,11 @@ class Hospital:
 
 @dataclass(frozen=True)
 class Federation:
-    """The hospitals of one run, and how many classes their labels have."""
+    """The hospitals of one run, how many classes their labels have, and rows that the server trains on itself."""
 
     hospitals: tuple[Hospital, ...]
     classes: int
+    root: Rows | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -72,9 +73,8 @@ class Federation:
             X = rows.X.double().numpy()
             return _rows((X - mean.reshape(X.shape[1:])) / deviation.reshape(X.shape[1:]), rows.y.numpy())
 
-        return replace(
-            self, hospitals=tuple(replace(h, train=scaled(h.train), test=scaled(h.test)) for h in self.hospitals)
-        )
+        hospitals = tuple(replace(h, train=scaled(h.train), test=scaled(h.test)) for h in self.hospitals)
+        return replace(self, hospitals=hospitals, root=None if self.root is None else scaled(self.root))
 
     @property
     def pooled_test(self) -> Rows:
@@ -132,26 +132,45 @@ def load_federation(
     seed: int = 0,
     data_dir: str = "",
     standardise: str = "pooled",
+    root_rows: int = 0,
 ) -> Federation:
     """Read a collection, deal it to hospitals, split and standardise.
 
     dataset: a name in DATASETS; hospitals: n; partition: "iid", "dirichlet" (with `alpha`) or "natural"; seed fixes
     every draw; standardise: by the statistics of all training rows ("pooled"), of the hospital's own ("hospital"), or
-    not here: "none" at all, "federated" by private sums before the first round (`server.standardisation`).
+    not here: "none" at all, "federated" by private sums before the first round (`server.standardisation`). root_rows:
+    so many training rows, whosever they were, are the server's and no hospital's.
     Raises ConfigurationError naming the option that cannot work, CorruptFile on a wrong checksum.
     """
     collection = DATASETS[dataset](data_dir)
     rng = np.random.default_rng([seed, 1])
     parts = _deal(dataset, collection, hospitals, partition, alpha, rng)
     tests = [_test_mask(collection, partition, part, rng) for part in parts]
-    train_X = [collection.X[part[~test]] for part, test in zip(parts, tests, strict=True)]
-    pooled = np.concatenate(train_X)
-    built = []
-    for i, (part, test) in enumerate(zip(parts, tests, strict=True)):
-        mean, deviation = _statistics(standardise, pooled, train_X[i])
-        X, y = (collection.X[part] - mean) / deviation, collection.y[part]
-        built.append(Hospital(_name(collection, partition, i), _rows(X[~test], y[~test]), _rows(X[test], y[test])))
-    return Federation(tuple(built), int(collection.y.max()) + 1)
+    trains = [part[~test] for part, test in zip(parts, tests, strict=True)]
+    pooled = collection.X[np.concatenate(trains)]
+    root, trains = _set_aside(root_rows, trains, np.random.default_rng([seed, 2]))
+
+    def standardised(own: Labels, *others: Labels) -> list[Rows]:
+        mean, deviation = _statistics(standardise, pooled, collection.X[own])
+        return [_rows((collection.X[rows] - mean) / deviation, collection.y[rows]) for rows in (own, *others)]
+
+    built = [
+        Hospital(_name(collection, partition, i), *standardised(train, part[test]))
+        for i, (train, part, test) in enumerate(zip(trains, parts, tests, strict=True))
+    ]
+    classes = int(collection.y.max()) + 1
+    return Federation(tuple(built), classes, standardised(root)[0] if len(root) else None)
+
+
+def _set_aside(count: int, trains: list[Labels], rng: np.random.Generator) -> tuple[Labels, list[Labels]]:
+    """Row numbers for the server, drawn from everybody's, and what that leaves each hospital."""
+    pooled = np.concatenate(trains)
+    root = np.sort(rng.permutation(pooled)[:count])
+    left = [train[~np.isin(train, root)] for train in trains]
+    if count and (count == 1 or len(root) < count or not all(len(train) > 1 for train in left)):
+        required = f"0, or 2 and more that leave each hospital two of the {len(pooled)} training rows"
+        raise ConfigurationError("root-rows", count, required)
+    return root, left
 
 
 def _deal(

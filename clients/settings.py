@@ -56,6 +56,7 @@ class Settings:
     f: int
     norm_bound: float
     momentum: float
+    root_rows: int
     threshold: int
     min_accepted: int
     strict: bool
@@ -106,6 +107,7 @@ class Settings:
             seed=self.seed,
             data_dir=self.data_dir,
             standardise=self.standardise,
+            root_rows=self.root_rows,
         )
 
     def attack_of(self, hospital: str) -> Attack:
@@ -137,6 +139,7 @@ def _resolved(config: Mapping[str, Value]) -> Settings:
         f=-1 if options.is_auto("f") else options.whole("f", 0),
         norm_bound=options.positive("norm-bound"),
         momentum=options.momentum("momentum"),
+        root_rows=options.whole("root-rows", 0),
         threshold=_threshold(options),
         min_accepted=_min_accepted(options),
         strict=_masked_only(options, "strict", options.flag("strict"), False),

@@ -22,6 +22,7 @@ from server.averaging import OrderedFedAvg
 from server.evaluation import Evaluation, evaluate
 from server.journal import TRUST, Journal
 from server.masking import masking_of
+from server.root import RootTraining
 from server.rules import rule_of
 from server.standardisation import Standardisation, federated_standardisation
 
@@ -98,10 +99,11 @@ class Arm:
         strategy.min_available_nodes = 1
         return RobustAggregation(
             strategy,
-            rule=rule_of(settings.rule, settings.f, settings.hospitals),
+            rule=rule_of(settings.rule, settings.f, settings.hospitals, settings.root_rows),
             roster=self.roster,
             norm_bound=settings.norm_bound,
             masking=self.masking,
+            reference=None if self.federation.root is None else RootTraining(settings, self.federation),
             wait=settings.step_timeout,
             trust_file=settings.trust_file or self.journal.folder / TRUST,
             on_round=lambda report: self.reports.update({report.round: report}),

@@ -58,6 +58,7 @@ ALIASES = {
     "dnc": "spectral",
     "fltrust": "referencetrust",
     "nnm": "nearestneighbormixing",
+    "reference": "referencetrust",
     "meamed": "meanaroundmedian",
 }
 """The papers' short names."""

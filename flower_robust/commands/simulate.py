@@ -36,6 +36,7 @@ OPTIONS = {
     "learning-rate": "step length",
     "norm-bound": "longest L2 norm of an update, C",
     "momentum": "0.9: hospitals send the mean of their recent updates; 0: this round's",
+    "root-rows": "training rows that are the server's and no hospital's, for its own update, e.g. --rule reference",
     "threshold": "masks updates: T hospitals and the server together learn nothing of another's; auto, or 0: no masks",
     "seed": "fixes partition, model, batches and attacks: same seed, same result",
     "arms": "fedavg, robust, or both",
@@ -80,7 +81,7 @@ def checked(app: Path, given: dict[str, str], out: Path) -> dict[str, Any]:
     settings = import_module("clients.settings").Settings.from_config(
         {**defaults, **given, **paths, "out": str(out.resolve()), "roster": import_module("clients.members").SIMULATED}
     )
-    import_module("server.rules").rule_of(settings.rule, settings.f, settings.hospitals)
+    import_module("server.rules").rule_of(settings.rule, settings.f, settings.hospitals, settings.root_rows)
     if settings.trust_file and Path(settings.trust_file).exists():
         load_trust(Path(settings.trust_file))
     return dict(settings.to_config())

@@ -35,6 +35,20 @@ def test_two_of_seven_hospitals_attack(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_four_of_seven_hospitals_attack_and_the_server_has_fifty_rows(tmp_path: Path) -> None:
+    attack = ["--attack", "sign-flip", "--malicious", "4", "--f", "1"]
+    reference = ["--rule", "reference", "--root-rows", "50", "--threshold", "1"]
+    done = simulate(tmp_path / "run", "--hospitals", "7", "--rounds", "2", *attack, *reference)
+    assert done.returncode == 0, done.stdout + done.stderr
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["fedavg"]["accuracy"] < 0.5 < 0.9 < metrics["robust"]["accuracy"]
+    rounds = [json.loads(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
+    reports = [line["report"] for line in rounds if "report" in line]
+    assert [report["exchanges"] for report in reports] == [3, 3]
+    assert all(report["weights"].get(name, 0) == 0 for report in reports for name in metrics["malicious"])
+
+
+@pytest.mark.slow
 def test_a_missed_quorum_ends_with_exit_code_1(tmp_path: Path) -> None:
     options = [
         "--hospitals",
