@@ -131,6 +131,7 @@ _OURS = (
     Defence("nnm >> geometric median", lambda f: NearestNeighborMixing(f) >> GeometricMedian(f), trust=BetaTrust()),
     Defence("reference", lambda f: ReferenceTrust(), reference=True),
     Defence("reference with trust", lambda f: ReferenceTrust(), trust=BetaTrust(), reference=True),
+    Defence("reference with trust masked", lambda f: ReferenceTrust(), trust=BetaTrust(), reference=True, masked=True),
 )
 
 DEFENCES: dict[str, Defence] = {defence.name: defence for defence in _OURS}

@@ -3,20 +3,26 @@
 Malicious participants follow the protocol and submit crafted updates: whatever else they send is a proven fault.
 """
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.robustness.cells import Setting
 from benchmarks.robustness.defences import Defence, Defender
 from flower_robust.commitments import Identity, Roster, RosterEntry
 from flower_robust.commitments.transcript import digest, keys_digest
+from flower_robust.errors import RoundAborted
 from flower_robust.protocol.announcement import announce, announcement_digest
 from flower_robust.protocol.client import MaskedClient
-from flower_robust.protocol.decide import with_faults
+from flower_robust.protocol.decide import fault_evidence, with_faults
 from flower_robust.protocol.masked_round import exchange_keys
 from flower_robust.protocol.plan import RoundPlan
+from flower_robust.protocol.reference import PublicRow
 from flower_robust.protocol.server_states import Opened
 from flower_robust.protocol.terms import MaskingTerms
 from flower_robust.round import run_masked_round
@@ -26,7 +32,10 @@ RUN_ID = 1
 
 
 class MaskedDefender(Defender):
-    """Decides as `Defender` does, on what a masked round opens; integer weights and sketched distances included."""
+    """Decides as `Defender` does, on what a masked round opens; integer weights and sketched distances included.
+
+    A round that opens nothing leaves the model as it is.
+    """
 
     def __init__(self, defence: Defence, setting: Setting, rows: Sequence[int]) -> None:
         super().__init__(defence, setting, rows)
@@ -41,26 +50,38 @@ class MaskedDefender(Defender):
     def _decided(
         self, rows: Tensor, reference: Tensor, biased: int, generator: torch.Generator
     ) -> tuple[Tensor, Sequence[Evidence]]:
-        del reference, biased, generator
+        del biased, generator
         assert self.defence.trust is not None
         self.number += 1
-        trust = dict(zip(self.names, self.defence.trust.weights(self.state, self.names), strict=True))
-        outcome = run_masked_round(
-            self._plan(rows.shape[1]),
-            self.keys,
-            roster=self.roster,
-            server=self.server,
-            clients=self.clients,
-            updates={name: row.numpy() for name, row in zip(self.names, rows, strict=True)},
-            rule=self.rule,
-            trust=trust,
-            previous=self.previous,
-        )
+        plan, row = self._planned(reference.numpy())
+        try:
+            outcome = run_masked_round(
+                plan,
+                self.keys,
+                roster=self.roster,
+                server=self.server,
+                clients=self.clients,
+                updates={name: row.numpy() for name, row in zip(self.names, rows, strict=True)},
+                rule=self.rule,
+                trust=dict(zip(self.names, self.defence.trust.weights(self.state, self.names), strict=True)),
+                previous=self.previous,
+                reference=row,
+            )
+        except RoundAborted as aborted:
+            return torch.zeros(rows.shape[1]), fault_evidence(aborted.faults, self.names)
         self.previous = outcome.opened
         return torch.from_numpy(outcome.aggregate), with_faults(outcome.decision.evidence, outcome.faults, self.names)
 
-    def _plan(self, d: int) -> RoundPlan:
-        masking = MaskingTerms.create(
+    def _planned(self, reference: NDArray[np.float32]) -> tuple[RoundPlan, PublicRow | None]:
+        """The plan; with the server's own row where the defence has one."""
+        masking, row = self._terms(len(reference)), None
+        if self.defence.reference:
+            row = PublicRow.of(reference, masking, self.norm_bound, os.urandom(32))
+            masking = replace(masking, reference=row.digest)
+        return self._plan(masking), row
+
+    def _terms(self, d: int) -> MaskingTerms:
+        return MaskingTerms.create(
             n=len(self.names),
             d=d,
             norm_bound=self.norm_bound,
@@ -68,6 +89,8 @@ class MaskedDefender(Defender):
             keys_digest=keys_digest(self.keys),
             previous=announcement_digest(announce(self.previous) if self.previous else b""),
         )
+
+    def _plan(self, masking: MaskingTerms) -> RoundPlan:
         return RoundPlan.create(
             run_id=RUN_ID,
             round=self.number,
