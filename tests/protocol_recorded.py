@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from flower_robust.aggregation import Mean
 from flower_robust.commitments.keys import KeyAnnouncement
 from flower_robust.protocol import client_shares, client_unmask, disputes, recheck
@@ -24,14 +27,20 @@ Said = dict[str, dict[str, bytes]]
 class Recorded:
     """One strict round with every message that client 0 got and sent, and how each is read.
 
-    `previous`: the round of the same world that this one announces, if any.
+    `previous`: the round of the same world that this one announces, if any; `reference`: the server's own update.
     """
 
-    def __init__(self, round: int = 1, world: World | None = None, previous: Opened | None = None) -> None:
+    def __init__(
+        self,
+        round: int = 1,
+        world: World | None = None,
+        previous: Opened | None = None,
+        reference: NDArray[np.float32] | None = None,
+    ) -> None:
         self.world, self.previous = world or World(n=5, d=100, t=1), previous
         announced = announce(previous) if previous else b""
-        self.plan = self.world.plan(Mean(), round, previous, strict=True)
-        self.round = ServerRound(self.plan, self.world.roster, self.world.keys, SERVER)
+        self.plan, row = self.world.planned(Mean(), round, previous, reference, strict=True)
+        self.round = ServerRound(self.plan, self.world.roster, self.world.keys, SERVER, row)
         self.offer = Offer(self.plan, self.world.keys, announced)
         said = self._submit() | self._answer() | self._open()
         me = self.world.clients["h0"]

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from flower_robust.commitments.transcript import derived
 from flower_robust.errors import ClientFault, RobustError
 from flower_robust.masking.ring import Residues
@@ -20,8 +22,10 @@ from flower_robust.protocol.dealing import Dealing, envelope_secret, own_secret
 from flower_robust.protocol.server_open import decision_of
 from flower_robust.protocol.sizes import Sizes, terms_of
 from tests.protocol_recorded import Recorded
-from tests.protocol_world import SERVER
+from tests.protocol_world import SERVER, World
 
+REFERENCE = (np.arange(1, 101) / 1000).astype(np.float32)
+"""The server's own update."""
 FOLDER = Path(__file__).parent
 LONGEST_HEX = 4096
 SENT = {
@@ -47,6 +51,8 @@ AUDIT = {
 }
 AUDIT_ROUND = 4
 """A round whose challenge draws h0 as auditor."""
+REFERENCED = ("offer", "challenge", "sketch-reply")
+"""The messages of a round with a reference that differ from those of one without."""
 Json = dict[str, object]
 
 
@@ -157,6 +163,33 @@ def federation(now: Recorded) -> Json:
     }
 
 
+def reference(now: Recorded) -> Json:
+    """The server's own row, what the plan binds of it, and what is shown."""
+    row, values = now.round.reference, now.inspected.values[0][1]
+    assert row is not None and now.challenged.common.reference is not None
+    return {
+        "update of the server (float32)": REFERENCE.tobytes().hex(),
+        "salt": row.salt.hex(),
+        "x_r (int32)": sha(row.x.tobytes()),
+        "digest in the plan": row.digest.hex(),
+        "terms": terms_of(now.plan).encode().hex(),
+        "challenge": now.challenged.challenge.hex(),
+        "v": sha(now.challenged.common.reference),
+        "shown digest": now.challenged.shown.hex(),
+        "shares of distances to it by h0": octets(values[:, -len(now.world.names) :].copy()).hex(),
+        "decision digest": decision_of(now.decided).hex(),
+    }
+
+
+def referenced() -> dict[str, Json]:
+    """A round with a reference, in a federation of its own."""
+    now = Recorded(world=World(n=5, d=100, t=1), reference=REFERENCE)
+    later = Recorded(round=2, world=now.world, reference=REFERENCE)
+    vector = {"offer": shown_vector, "challenge": shown_vector, "sketch-reply": sent_vector}
+    files = {f"protocol-referenced-{kind}": vector[kind](now, later, kind) for kind in REFERENCED}
+    return {"protocol-reference": reference(now), **files}
+
+
 def vectors() -> dict[str, str]:
     """File name -> contents."""
     now = Recorded()
@@ -165,7 +198,7 @@ def vectors() -> dict[str, str]:
     files |= {f"protocol-{kind}": sent_vector(now, later, kind) for kind in SENT}
     files |= {f"protocol-{kind}": shown_vector(now, later, kind) for kind in SHOWN}
     audited = Recorded(AUDIT_ROUND, now.world, now.opened)
-    files |= {f"protocol-{kind}": shown_vector(audited, later, kind) for kind in AUDIT}
+    files |= {f"protocol-{kind}": shown_vector(audited, later, kind) for kind in AUDIT} | referenced()
     return {f"{name}.json": json.dumps(body, indent=1) + "\n" for name, body in files.items()}
 
 

@@ -18,7 +18,10 @@ def test_the_vectors_regenerate_without_a_difference(regenerated):
     assert [name for name in on_disk if on_disk[name] != regenerated[name]] == []
 
 
-@pytest.mark.parametrize("kind", [*generate.SENT, *generate.SHOWN, *generate.AUDIT])
+KINDS = [*generate.SENT, *generate.SHOWN, *generate.AUDIT, *(f"referenced-{kind}" for kind in generate.REFERENCED)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_valid_case_is_accepted_and_every_invalid_one_blames_the_right_party(regenerated, kind):
     vector = json.loads(regenerated[f"protocol-{kind}.json"])
     valid, *invalid = vector["cases"]
