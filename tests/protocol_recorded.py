@@ -38,6 +38,7 @@ class Recorded:
         reference: NDArray[np.float32] | None = None,
     ) -> None:
         self.world, self.previous = world or World(n=5, d=100, t=1), previous
+        self.reference = reference
         announced = announce(previous) if previous else b""
         self.plan, row = self.world.planned(Mean(), round, previous, reference, strict=True)
         self.round = ServerRound(self.plan, self.world.roster, self.world.keys, SERVER, row)

@@ -34,9 +34,9 @@ from tests.protocol_recorded import Recorded
 from tests.protocol_world import SERVER, World
 
 
-@pytest.fixture(scope="module")
-def recorded() -> Recorded:
-    return Recorded()
+@pytest.fixture(scope="module", params=[None, np.full(100, 0.05, np.float32)], ids=["alone", "reference"])
+def recorded(request: pytest.FixtureRequest) -> Recorded:
+    return Recorded(reference=request.param)
 
 
 SENT = ["keys", "submission", "sketch-reply", "echo", "unmask-reply", "recheck-reply", "disclosure"]
@@ -157,7 +157,7 @@ def test_oversized_messages_are_refused_before_they_are_read(recorded, step):
 
 
 def test_replays_across_rounds_runs_and_clients_blame_who_sends_them(recorded):
-    later = Recorded(round=2, world=recorded.world)
+    later = Recorded(round=2, world=recorded.world, reference=recorded.reference)
     for step in ("submission", "sketch-reply", "unmask-reply", "echo", "disclosure"):
         with pytest.raises((StaleCommitment, BadSignature)) as fault:
             later.at_server(step, recorded.sent[step])
