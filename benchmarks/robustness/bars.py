@@ -6,6 +6,7 @@ from benchmarks.robustness.cells import Setting
 from benchmarks.robustness.loud import costly_verdicts, trust_verdicts
 from benchmarks.robustness.presets import FIXED
 from benchmarks.robustness.results import DEFAULT, Results, Verdict, framed, markdown
+from benchmarks.robustness.tables import masked_pairs
 
 NO_ATTACK = 0.01
 MASKED = 0.01
@@ -78,13 +79,10 @@ def regret_verdicts(results: Results) -> Iterator[Verdict]:
 
 def masked_verdicts(results: Results) -> Iterator[Verdict]:
     """Real masked rounds end within .01 of unmasked ones."""
-    for setting, defence, threat in sorted(results.by_key):
-        seeds = results.common([(setting, DEFAULT, threat), (setting, "default masked", threat)])
-        if defence == "default masked" and seeds:
-            clear, own = (results.mean(setting, name, threat, seeds) or 0.0 for name in (DEFAULT, defence))
-            found = f"{own - clear:+.3f}, {len(seeds)} seeds"
-            met = abs(own - clear) <= MASKED
-            yield Verdict("masked rounds: within .01 of unmasked", f"{setting.name}, {threat}", found, met)
+    for setting, defence, threat, (clear, own), seeds in masked_pairs(results):
+        found = f"{own - clear:+.3f}, {seeds} seeds"
+        cell = f"{setting.name}, {defence}, {threat}"
+        yield Verdict("masked rounds: within .01 of unmasked", cell, found, abs(own - clear) <= MASKED)
 
 
 GROUPS: tuple[tuple[str, Callable[[Results], Iterator[Verdict]]], ...] = (

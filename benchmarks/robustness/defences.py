@@ -125,6 +125,7 @@ _OURS = (
     Defence("default without sizes", default_rule, trust=BetaTrust(), sized=False),
     Defence("default without momentum", default_rule, momentum=0.0, trust=BetaTrust()),
     Defence("default masked", default_rule, trust=BetaTrust(), masked=True),
+    Defence("default with reference masked", default_rule, trust=BetaTrust(), reference=True, masked=True),
     Defence("default at C/2", default_rule, trust=BetaTrust(), bound_share=1 / 2),
     Defence("default at C/4", default_rule, trust=BetaTrust(), bound_share=1 / 4),
     Defence("arc >> default", lambda f: AdaptiveClipping(f) >> default_rule(f), trust=BetaTrust()),

@@ -1,6 +1,6 @@
 """Tables of accuracy: by cell, worst case, no attack, adaptive threats, backdoor, parts of the default, lift of NNM."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from benchmarks.robustness.cells import Setting
 from benchmarks.robustness.presets import ADAPTIVE, BOUNDS, DECLARED, MASKED, OURS
@@ -93,13 +93,20 @@ def modelled_table(results: Results) -> str:
 def masked_table(results: Results) -> str:
     """Real masked rounds beside unmasked ones, cell by cell."""
     rows = []
-    for setting, defence, threat in sorted(results.by_key):
-        seeds = results.common([(setting, DEFAULT, threat), (setting, "default masked", threat)])
-        if defence == "default masked" and seeds:
-            clear, masked = (results.mean(setting, d, threat, seeds) or 0.0 for d in (DEFAULT, defence))
-            cells = [shown(clear), shown(masked), f"{masked - clear:+.3f}", str(len(seeds))]
-            rows.append([setting.name, threat, *cells])
-    return markdown(["setting", "threat", "unmasked", "masked", "difference", "seeds"], rows)
+    for setting, defence, threat, (clear, masked), seeds in masked_pairs(results):
+        cells = [defence, shown(clear), shown(masked), f"{masked - clear:+.3f}", str(seeds)]
+        rows.append([setting.name, threat, *cells])
+    return markdown(["setting", "threat", "defence", "unmasked", "masked", "difference", "seeds"], rows)
+
+
+def masked_pairs(results: Results) -> Iterator[tuple[Setting, str, str, tuple[float, float], int]]:
+    """Setting, defence, threat, its accuracy unmasked and masked, seeds: wherever both have finished."""
+    for setting, name, threat in sorted(results.by_key):
+        defence = name.removesuffix(" masked")
+        seeds = results.common([(setting, defence, threat), (setting, name, threat)])
+        if defence != name and seeds:
+            clear, masked = (results.mean(setting, d, threat, seeds) or 0.0 for d in (defence, name))
+            yield setting, defence, threat, (clear, masked), len(seeds)
 
 
 def backdoor_table(results: Results) -> str:

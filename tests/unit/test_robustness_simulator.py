@@ -17,6 +17,7 @@ from benchmarks.robustness.results import Results, score
 from benchmarks.robustness.rows import load_pool
 from benchmarks.robustness.runner import read_runs, run_grid
 from benchmarks.robustness.simulate import Run, simulate
+from benchmarks.robustness.tables import masked_table
 from clients.datasets import Rows
 from clients.models import build_model, from_vector, to_vector
 from clients.task import Schedule, train
@@ -169,6 +170,23 @@ def test_an_attack_is_costly_by_what_averaging_loses_to_it(averaged: float, bar:
     assert [(verdict.cell, verdict.met) for verdict in costly_verdicts(results)] == (
         [("default, heart", False), ("default with reference, heart", True)] if bar else []
     )
+
+
+def test_masked_runs_are_held_against_unmasked_ones_of_the_same_defence_and_seeds() -> None:
+    runs = [
+        heart_run("none", "default", 0.75),
+        heart_run("none", "default masked", 0.73),
+        heart_run("none", "reference with trust masked", 0.70),
+        dataclasses.replace(
+            heart_run("none", "reference with trust", 0.70), cell=Cell(HEART, "none", "reference with trust", 1)
+        ),
+    ]
+    assert "none | default | 0.750 | 0.730 | -0.020 | 1 |" in masked_table(Results(runs))
+    assert "reference" not in masked_table(Results(runs))
+    missed = (
+        "| masked rounds: within .01 of unmasked | heart logistic natural n=4 f=1, default, none | -0.020, 1 seeds |"
+    )
+    assert missed in misses_table(Results(runs))
 
 
 def test_honest_only_hears_nobody_who_lies() -> None:
