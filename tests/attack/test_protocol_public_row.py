@@ -92,6 +92,22 @@ def test_the_same_reference_is_read_where_all_were_shown_it():
     assert int(ring.centred(found)[0]) == wanted
 
 
+def test_a_reference_chosen_late_shows_two_coordinates_of_a_sketch_that_the_server_picks():
+    """The limit that docs/protocol.md, section 5.2, states: the bound on v leaves room for two, unseen."""
+    stage = staged()
+    v = np.zeros((PARAMETERS.m, PARAMETERS.c), np.int64)
+    v[0, 17], v[0, 99] = 1, 1 << 28
+    u = ring.centred(true_sketch(stage, sketch_map(stage.challenged.challenge, stage.sizes.B), VICTIM)).astype(object)
+    views = {i: stage.shown(i, reference=ring.from_integers(v)) for i in range(N)}
+    values = attempted(stage, answers(stage, views))
+    found = opened({j: values[j][1] for j in range(N)}, (1, 3, 5))
+    norms = range(N * (N - 1) // 2, N * (N - 1) // 2 + PARAMETERS.m)
+    squared, distance = (sum(int(x) for x in ring.centred(found)[list(at)]) for at in (norms, [LAST + VICTIM]))
+    product = (squared + 1 + 2**56 - distance) // 2
+    second = (product + 2**27) >> 28
+    assert (product - (second << 28), second) == (u[0, 17], u[0, 99])
+
+
 @pytest.mark.parametrize(
     ("amount", "sums", "why"),
     [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from flower_robust.aggregation import Geometry, Mean, NearestNeighborMixing, ReferenceTrust, Weighting
+from flower_robust.aggregation import Geometry, Mean, Median, NearestNeighborMixing, ReferenceTrust, Weighting
 from flower_robust.errors import (
     ConfigurationError,
     InconsistentShares,
@@ -15,7 +15,12 @@ from flower_robust.errors import (
     RoundAborted,
     WrongShare,
 )
+from flower_robust.masking import ring
+from flower_robust.masking.fixed_point import encode
+from flower_robust.masking.parameters import PARAMETERS
+from flower_robust.masking.sketch import sketch, sketch_map
 from flower_robust.protocol.client import MaskedClient
+from flower_robust.protocol.client_memory import recall, remember
 from flower_robust.protocol.decide import Decision, decide
 from flower_robust.protocol.masked_round import MaskedOutcome
 from flower_robust.protocol.terms import NO_DIGEST, MaskingTerms
@@ -76,6 +81,33 @@ def test_masked_and_unmasked_rounds_trust_the_reference_alike(rule: Weighting, i
         assert cosine(outcome.aggregate, aggregate) > 0.9, "thirds"
         assert 0.85 < np.linalg.norm(outcome.aggregate) / np.linalg.norm(aggregate) < 1.02
         assert np.linalg.norm(outcome.aggregate) <= norm * 1.001
+
+
+def cosine_errors(cosine: float, challenges: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of ⟨u, v⟩ / (‖u‖·‖v‖) and of ⟨u, v⟩ / (‖u‖·‖x_r‖) for two updates of d = 8000 at this cosine."""
+    rng, d = np.random.default_rng(0), 8000
+    x, beside = rng.standard_normal((2, d)) / np.sqrt(d)
+    r = cosine * x + np.sqrt(1 - cosine**2) * (beside - x * (beside @ x) / (x @ x))
+    rows = [encode((0.5 * row).astype(np.float32), 1.0, bytes(32)).x for row in (x, r)]
+    exact = [float(np.linalg.norm(row.astype(np.float64))) for row in rows]
+    true = float(rows[0].astype(np.float64) @ rows[1]) / exact[0] / exact[1]
+    found = []
+    for _ in range(challenges):
+        P = sketch_map(rng.bytes(32), len(rows[0]) // PARAMETERS.N)
+        blocks = (ring.from_integers(row.reshape(-1, PARAMETERS.N)) for row in rows)
+        u, v = (ring.centred(sketch(P, y)).astype(np.float64).reshape(-1) for y in blocks)
+        along = float(u @ v) / np.linalg.norm(u)
+        exactly = exact[1] * (float(PARAMETERS.gain) * PARAMETERS.m) ** 0.5
+        found.append((along / np.linalg.norm(v) - true, along / exactly - true))
+    return np.array(found).T[0], np.array(found).T[1]
+
+
+@pytest.mark.parametrize(("cosine", "least"), [(0.99, 20.0), (0.8, 3.0), (0.3, 1.0)])
+def test_both_lengths_from_the_sketches_cancel_their_distortion(cosine: float, least: float) -> None:
+    """Why ⟨x, r⟩ is scaled by ‖r‖/√N_r: with the exact length beside the sketched one the error is `least` as large."""
+    ours, mixed = cosine_errors(cosine)
+    assert ours.std() < 0.012 and mixed.std() > least * ours.std()
+    assert abs(ours.mean()) < 4 * max(ours.std(), 1e-3) / np.sqrt(len(ours)) + 1e-4
 
 
 def test_the_cosines_are_those_of_the_sketches_in_which_distortions_cancel() -> None:
@@ -190,6 +222,26 @@ def test_as_many_liars_about_the_reference_as_decoding_corrects() -> None:
     assert (outcome.decision.geometry.reference.inner == honest.decision.geometry.reference.inner[rows]).all()
     with pytest.raises(RoundAborted):
         honest_outcome(World(n=9, t=2, make=dict.fromkeys((5, 6, 7), WrongReference)))
+
+
+def test_coordinate_rules_on_group_means_look_at_no_reference() -> None:
+    world = World(n=9, t=1)
+    updates = world.updates()
+    outcomes = [world.run(Median(f=1), updates, groups=3, reference=r) for r in (None, updates["h0"])]
+    expected = np.mean([updates[name].astype(np.float64) for name in world.names], axis=0)
+    for outcome in outcomes:
+        assert outcome.opened.means.shape == (3, world.d)
+        assert np.linalg.norm(outcome.aggregate - expected) < 0.4 * np.linalg.norm(expected)
+    assert np.linalg.norm(outcomes[0].aggregate - outcomes[1].aggregate) < 0.4 * np.linalg.norm(expected)
+
+
+def test_a_client_that_lives_for_one_message_takes_the_round_up_where_it_was() -> None:
+    world = World(n=5, t=1)
+    world.run(Mean(), reference=world.updates()["h1"])
+    for client in world.clients.values():
+        assert client.state is not None and client.state.dealt.plan.masking.has_reference
+        kept = recall(remember(client.state), client._run_key)
+        assert kept.dealt.plan == client.state.dealt.plan and remember(kept) == remember(client.state)
 
 
 @pytest.mark.parametrize("strict", [False, True])
