@@ -12,12 +12,12 @@ from flower_robust.masking.public import PublicElements
 from flower_robust.masking.ring import Residues
 from flower_robust.masking.sketch import SketchMap, public_sums_at, sketch, sketch_map, sketch_share_parts
 from flower_robust.masking.squares import blinds, square_shares
-from flower_robust.protocol.audit import check_audit
+from flower_robust.protocol.audit import auditor, check_audit
 from flower_robust.protocol.client_states import AwaitingChallenge, AwaitingUnmask, Dealt
 from flower_robust.protocol.codec import Field, from_server
 from flower_robust.protocol.dealing import Share, Shares, route, test_answers
 from flower_robust.protocol.pads import SKETCH, disclosed, pad_key, pad_seed, padded_tests, sketch_pads
-from flower_robust.protocol.reference import check_length
+from flower_robust.protocol.reference import check_length, check_opening
 from flower_robust.protocol.replies import SketchParts, SketchReply
 from flower_robust.protocol.shown import Challenge
 from flower_robust.protocol.sizes import Sizes, terms_of
@@ -43,8 +43,8 @@ def answer_challenge(
     `y` is what `submit` returned, `own` the y of the round that is announced (`audited_upload`), if it
     is not lost. Raises FaultyServer, and nothing is answered
     if the server shows a commitment that does not verify, another sketch of this client's y, an envelope that its
-    dealer did not sign, too few clients, a reference longer than a client may be, or a result of the round before that
-    fails the audit.
+    dealer did not sign, too few clients, a reference that is longer than a client may be, or is not the
+    planned one (which the auditor sees), or a result of the round before that fails the audit.
     """
     dealt, sizes = state.dealt, Sizes.of(state.dealt.plan)
     shown = from_server(lambda: Challenge.decode(message, sizes, dealt.position), STEP)
@@ -53,8 +53,7 @@ def answer_challenge(
     challenge = challenge_seed(dealt.plan.digest, shown.commitments)
     P = sketch_map(challenge, sizes.B)
     check_own_sketch(dealt, P, y, shown.accepted, shown.sketches, STEP)
-    if shown.reference is not None:
-        check_length(dealt.plan, shown.reference, STEP)
+    _check_reference(dealt, shown, challenge, P)
     check_audit(dealt, shown, challenge, own)
     A = public_sums_at(challenge, PublicElements(terms_of(dealt.plan).seed_a, sizes.B))
     shares, unreadable = _open_all(state, sizes, shown, promised)
@@ -109,6 +108,15 @@ def check_own_sketch(
     """FaultyServer unless P·y of this client is what the server shows: it could ask for distances to a shifted y."""
     if (sketch(P, y) != sketches[accepted.index(dealt.position)]).any():
         raise FaultyServer(step, f"another sketch of {dealt.name}'s y", "P·y")
+
+
+def _check_reference(dealt: Dealt, shown: Challenge, challenge: bytes, P: SketchMap) -> None:
+    """FaultyServer unless v is short enough and, at the auditor, that of the row which the plan binds."""
+    if shown.reference is None:
+        return
+    check_length(dealt.plan, shown.reference, STEP)
+    if auditor(challenge, shown.accepted) == dealt.position:
+        check_opening(dealt.plan, P, shown.reference, shown.opened_row, STEP)
 
 
 def _open_all(

@@ -2,7 +2,8 @@
 
     x_r = rint(D ∘ r·min(1, C/‖r‖)·2^22/C),    v_l = P_l·x_r        everybody's share of v_l is v_l
 
-A salted hash of x_r is in the plan, so that it is fixed before P is known; the sketch v is shown with the challenge.
+A salted hash of x_r is in the plan, so that it is fixed before P is known; the sketch v is shown with the challenge,
+and x_r itself to the one client that audits.
 """
 
 from dataclasses import dataclass
@@ -19,11 +20,16 @@ from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.ring import Residues
 from flower_robust.masking.sketch import SketchMap, sketch
 from flower_robust.masking.squares import public_squared_norms
-from flower_robust.protocol.codec import octets
+from flower_robust.protocol.codec import Field, exact, from_server
 from flower_robust.protocol.norms import LOOSE, SLACK
 from flower_robust.protocol.plan import RoundPlan
+from flower_robust.protocol.sizes import Sizes, terms_of
 from flower_robust.protocol.terms import MaskingTerms
 from flower_robust.types import Digest
+
+SALT_BYTES = 32
+_BLOCKS = 64
+"""So many blocks of x_r become residues at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -51,22 +57,30 @@ class PublicRow:
     @property
     def digest(self) -> Digest:
         """What the plan binds: H(context, salt, x_r); says nothing of x_r to who does not hold the salt."""
-        return digest("reference", self.salt, np.ascontiguousarray(self.x, "<i4").view(np.uint8).data)
+        return digest("reference", self.salt, _octets(self.x))
 
     def sketch(self, P: SketchMap) -> Residues:
         """v = P·x_r, [2, m, c]."""
-        return sketch(P, ring.from_integers(self.x.reshape(-1, PARAMETERS.N)))
+        return _sketch(P, self.x)
 
-    def check(self, commitment: Digest, P: SketchMap, shown: Residues) -> None:
-        """Afterwards, for whoever is given x_r and the salt. FaultyServer unless they are what `commitment` in the plan
-        binds, and `shown` is their sketch: another one was chosen once P was known."""
-        if self.digest != commitment:
-            raise FaultyServer("reference", "another row", "the one that the plan binds")
-        if octets(self.sketch(P)) != octets(shown):
-            raise FaultyServer("reference", "a sketch of another row", "P·x_r")
+    @property
+    def opening(self) -> bytes:
+        """What the auditor gets: the salt and x_r, 32 + 4·B·N bytes."""
+        return self.salt + _octets(self.x)
 
     def __repr__(self) -> str:
         return f"PublicRow({len(self.x)} values, norm={self.norm:g})"
+
+
+def check_opening(plan: RoundPlan, P: SketchMap, shown: Residues, opening: Field, step: str) -> None:
+    """FaultyServer unless `opening` is of the row that the plan binds, and v [2, m, c] its sketch: another v was chosen
+    once P was known."""
+    row = from_server(lambda: exact(opening, SALT_BYTES + 4 * Sizes.of(plan).B * PARAMETERS.N), step)
+    salt, x = row[:SALT_BYTES], row[SALT_BYTES:]
+    if digest("reference", salt, x) != terms_of(plan).reference:
+        raise FaultyServer(step, "another reference", "the row that the plan binds")
+    if (_sketch(P, np.frombuffer(x, "<i4")) != shown).any():
+        raise FaultyServer(step, "a sketch of another reference", "P·x_r of the row that the plan binds")
 
 
 def check_length(plan: RoundPlan, shown: Residues, step: str) -> None:
@@ -80,3 +94,15 @@ def check_length(plan: RoundPlan, shown: Residues, step: str) -> None:
         found = f"a reference whose sketch has a squared norm of {mean:.3g} (at most {largest:.3g})"
         required = f"at most {(1 + SLACK) * limit:.3g} (each at most {LOOSE * limit:.3g}), as of every client"
         raise FaultyServer(step, found, required)
+
+
+def _octets(x: npt.NDArray[np.int32]) -> bytes:
+    return np.ascontiguousarray(x, "<i4").tobytes()
+
+
+def _sketch(P: SketchMap, x: npt.NDArray[np.int32]) -> Residues:
+    blocks = x.reshape(-1, PARAMETERS.N)
+    row = ring.zeros(*blocks.shape)
+    for start in range(0, len(blocks), _BLOCKS):
+        row[:, start : start + _BLOCKS] = ring.from_integers(blocks[start : start + _BLOCKS])
+    return sketch(P, row)

@@ -93,9 +93,12 @@ def _check_reference(round: ServerRound) -> None:
 
 
 def challenge_for(challenged: Challenged, position: int) -> bytes:
-    """The challenge as the client at `position` gets it: with its envelopes and, for the auditor, the announced sum."""
+    """The challenge as the client at `position` gets it: with its envelopes and, for the auditor, the announced sum and
+    the server's own row."""
     envelopes = tuple(challenged.submissions[dealer].envelopes[position] for dealer in challenged.accepted)
     audited: Field = b""
-    if challenged.previous is not None and position == auditor(challenged.challenge, challenged.accepted):
-        audited = sum_octets(challenged.previous.sums)
-    return replace(challenged.common, envelopes=envelopes, audited_sum=audited).encode()
+    row: Field = b""
+    if position == auditor(challenged.challenge, challenged.accepted):
+        audited = b"" if challenged.previous is None else sum_octets(challenged.previous.sums)
+        row = b"" if challenged.round.reference is None else challenged.round.reference.opening
+    return replace(challenged.common, envelopes=envelopes, audited_sum=audited, opened_row=row).encode()

@@ -63,7 +63,7 @@ class Challenge:
 
     `audit` is what the audit of the round before needs (`audit.AuditShown`), or empty; `audited_sum` is the announced
     sum, which only the auditor gets; `accepted` are positions in the cohort; `reference` [2, m, c] is the sketch of the
-    server's own row, where the plan has one.
+    server's own row, where the plan has one, and `opened_row` that row (`PublicRow.opening`), for the auditor.
     """
 
     accepted: tuple[int, ...]
@@ -74,6 +74,7 @@ class Challenge:
     envelopes: tuple[Field, ...]
     audited_sum: Field = b""
     reference: Residues | None = None
+    opened_row: Field = b""
 
     @property
     def shown(self) -> Digest:
@@ -81,23 +82,24 @@ class Challenge:
         return shown_digest(self.accepted, self.commitments, self.sketches, self.audit, self.reference)
 
     def encode(self) -> bytes:
-        """About A·(73 kB + 33 kB), and 73 kB with a reference."""
+        """About A·(73 kB + 33 kB), and 73 kB with a reference; for the auditor the announced sums and x_r as well."""
         common = (from_positions(self.accepted), octets(self.sketches), self.audit, self.signature, self.audited_sum)
         lists = (encode("list", *self.commitments), encode("list", *self.envelopes))
-        return encode("challenge", *common, *lists, *_reference(self.reference))
+        reference = () if self.reference is None else (octets(self.reference), self.opened_row)
+        return encode("challenge", *common, *lists, *reference)
 
     @classmethod
     def decode(cls, message: Field, sizes: Sizes, position: int) -> Self:
         """Inverse of `encode` for the member at `position`; ValueError on anything else."""
-        fields = decode("challenge", message, 7 + sizes.reference)
+        fields = decode("challenge", message, 9 if sizes.reference else 7)
         accepted, sketches, audit, signature, audited, commitments, envelopes, *reference = fields
         members = positions(accepted, sizes.n)
         signed, sealed = decode("list", commitments, len(members)), decode("list", envelopes, len(members))
         for dealer, envelope in zip(members, sealed, strict=True):
             exact(envelope, 0 if dealer == position else sizes.envelope_bytes)
         rows = sketch_rows(sketches, len(members))
-        public = sketch_rows(reference[0], 1)[0] if reference else None
-        return cls(members, tuple(signed), rows, audit, fixed(signature, 64), tuple(sealed), audited, public)
+        public = (sketch_rows(reference[0], 1)[0], reference[1]) if reference else ()
+        return cls(members, tuple(signed), rows, audit, fixed(signature, 64), tuple(sealed), audited, *public)
 
 
 def sketch_rows(field: Field, rows: int) -> Residues:
@@ -119,11 +121,7 @@ def shown_digest(
 ) -> Digest:
     """H(context, accepted positions, H(commitments), sketches, audit, sketch of the reference if there is one)."""
     fields = (from_positions(accepted), digest("list", *commitments), octets(sketches), audit)
-    return digest("challenge-shown", *fields, *_reference(reference))
-
-
-def _reference(reference: Residues | None) -> tuple[Field, ...]:
-    return () if reference is None else (octets(reference),)
+    return digest("challenge-shown", *fields, *(() if reference is None else (octets(reference),)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

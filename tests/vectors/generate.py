@@ -51,6 +51,8 @@ AUDIT = {
 }
 AUDIT_ROUND = 4
 """A round whose challenge draws h0 as auditor."""
+REFERENCED_ROUND = 2
+"""As well: h0 is shown the server's own row."""
 REFERENCED = ("offer", "challenge", "sketch-reply")
 """The messages of a round with a reference that differ from those of one without."""
 Json = dict[str, object]
@@ -85,9 +87,23 @@ def patches(message: bytes) -> dict[str, tuple[Json, bytes]]:
 def one_bit_of_the_sum(now: Recorded, message: bytes) -> dict[str, tuple[Json, bytes]]:
     """What no signature covers and only the auditor finds."""
     assert now.previous is not None
-    offset = message.index(sum_octets(now.previous.sums)[:64])
+    return {"one bit of the announced sum": flipped(message, message.index(sum_octets(now.previous.sums)[:64]))}
+
+
+def one_bit_of_the_row(now: Recorded, message: bytes) -> dict[str, tuple[Json, bytes]]:
+    """The server's own row, which the plan binds and only the auditor sees, and its sketch, which all see."""
+    row, v = now.round.reference, now.challenged.common.reference
+    assert row is not None and v is not None
+    return {
+        "one bit of the server's own row": flipped(message, message.index(row.opening) + 40),
+        "one bit of its sketch": flipped(message, message.index(bytes(octets(v))) + 40),
+    }
+
+
+def flipped(message: bytes, offset: int) -> tuple[Json, bytes]:
+    """The message with one bit changed there."""
     changed = message[:offset] + bytes([message[offset] ^ 1]) + message[offset + 1 :]
-    return {"one bit of the announced sum": ({"offset": offset, "xor": "01"}, changed)}
+    return {"offset": offset, "xor": "01"}, changed
 
 
 def outcome(read: Callable[[], object]) -> Json:
@@ -119,6 +135,7 @@ def shown_vector(now: Recorded, later: Recorded, kind: str) -> Json:
     message = now.shown[kind]
     cases = [{"case": "valid", **outcome(lambda: now.at_client(kind, message))}]
     more = one_bit_of_the_sum(now, message) if kind == "audited-challenge" else {}
+    more |= one_bit_of_the_row(now, message) if kind == "challenge" and now.round.reference else {}
     for name, (patch, changed) in (patches(message) | more).items():
         cases.append({"case": name, "patch": patch, **outcome(lambda changed=changed: now.at_client(kind, changed))})  # type: ignore[misc]
     if kind != "offer":
@@ -183,8 +200,8 @@ def reference(now: Recorded) -> Json:
 
 def referenced() -> dict[str, Json]:
     """A round with a reference, in a federation of its own."""
-    now = Recorded(world=World(n=5, d=100, t=1), reference=REFERENCE)
-    later = Recorded(round=2, world=now.world, reference=REFERENCE)
+    now = Recorded(REFERENCED_ROUND, World(n=5, d=100, t=1), reference=REFERENCE)
+    later = Recorded(REFERENCED_ROUND + 1, now.world, reference=REFERENCE)
     vector = {"offer": shown_vector, "challenge": shown_vector, "sketch-reply": sent_vector}
     files = {f"protocol-referenced-{kind}": vector[kind](now, later, kind) for kind in REFERENCED}
     return {"protocol-reference": reference(now), **files}
