@@ -220,7 +220,7 @@ def test_a_root_of_two_contradicts_the_reference_and_is_named_for_that_alone(n, 
 
 
 def test_no_honest_client_contradicts_a_reference_however_it_points():
-    for seed in range(4):
+    for seed in range(2):
         world = World(n=7, t=1, seed=seed)
         updates = world.updates(norm=1.0)
         for reference in (3 * updates["h0"], -3 * updates["h0"], 1e-6 * updates["h0"], np.eye(1, world.d)[0]):

@@ -55,13 +55,20 @@ def test_opened_squares_are_those_of_the_open_sketches(
             np.testing.assert_allclose(
                 opened.squared_distances[i, k], float(int(difference @ difference) / gain / m), rtol=1e-12
             )
+    check_reference(opened, sketched, public)
+
+
+def check_reference(opened: squares.Squares, sketched: np.ndarray, public: ring.Residues | None) -> None:
+    """Distances to the public row are exact, and its own norms are read in the same unit."""
     assert (opened.to_reference is None) == (public is None)
-    if public is not None and opened.to_reference is not None:
-        differences = (sketched - ring.centred(public).astype(object)).reshape(len(dealers), -1)
-        exact = [float(int(difference @ difference) / gain / m) for difference in differences]
-        np.testing.assert_allclose(opened.to_reference, exact, rtol=1e-12)
-        own = [float(int(v @ v) / gain) for v in ring.centred(public).astype(object)]
-        np.testing.assert_allclose(squares.public_squared_norms(public, 2.0**PARAMETERS.scale_bits), own, rtol=1e-12)
+    if public is None or opened.to_reference is None:
+        return
+    v, gain = ring.centred(public).astype(object), PARAMETERS.gain
+    differences = (sketched - v).reshape(len(sketched), -1)
+    exact = [float(int(difference @ difference) / gain / PARAMETERS.m) for difference in differences]
+    np.testing.assert_allclose(opened.to_reference, exact, rtol=1e-12)
+    own = [float(int(row @ row) / gain) for row in v]
+    np.testing.assert_allclose(squares.public_squared_norms(public, 2.0**PARAMETERS.scale_bits), own, rtol=1e-12)
 
 
 @few
