@@ -46,6 +46,7 @@ def test_four_hospitals_masked_and_unmasked_follow_the_reference_alike(scale, st
         ours, theirs = moving(models[k + 1]) - moving(models[k]), moving(other[k + 1]) - moving(other[k])
         assert np.linalg.norm(ours - theirs) < 0.03 * np.linalg.norm(theirs)
         assert np.linalg.norm(ours) <= 1.001 * np.linalg.norm(np.full(len(ours), scale))
+    assert set(hidden.history[1].audits.values()) == {"done"}
     for mine, yours in zip(hidden.history, shown.history, strict=True):
         assert mine.reason is None and not mine.faults and mine.exchanges == 3 + strict
         assert sum(mine.weights.values()) == pytest.approx(sum(yours.weights.values()), rel=0.1)
