@@ -101,7 +101,8 @@ class PeerMasking:
         """How many of n rows around one direction carry the sum."""
         rows = 1 + torch.randn(n, 256, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         weights = rule.weights(Geometry.of(rows, torch.ones(256, dtype=torch.float64))).numpy()
-        return carriers(np.array(integer_weights(weights, self.resolved(n)[1]), np.uint8), self.weight_cap)
+        row = integer_weights(weights, self.resolved(n)[1], self.weight_cap)
+        return carriers(np.array(row, np.uint8), self.weight_cap)
 
 
 def check_masking(masking: PeerMasking, rule: Rule, expected: int, quorum: int | None, norm_bound: float) -> None:

@@ -89,7 +89,7 @@ def measure(inspected: Inspected, seed: bytes) -> Measured:
 def weigh(measured: Measured, rule: Weighting, trust: Mapping[str, float]) -> tuple[Decided, Decision]:
     """One sum: the rule's weights times trust, as integers.
 
-        w_i = 85·rint(3·min(1, w_i / w_(k)))        w_(k) the `min_accepted`-th largest
+        w_i in {0, 1, 2, 3}·85        as near to rule_i·trust_i in direction as `min_accepted` carriers allow
 
     Raises TooFewRows below the rule's breakdown point and IsolatingWeights if fewer than `min_accepted` clients are
     left, or have any weight: no honest client would unmask it.
@@ -98,7 +98,8 @@ def weigh(measured: Measured, rule: Weighting, trust: Mapping[str, float]) -> tu
     geometry = sized(measured.geometry, measured.inspected.challenged.round.roster.sizes(measured.names))
     decision = decide(geometry, rule, measured.names, [trust[name] for name in measured.names])
     assert decision.weights is not None
-    row = integer_weights(decision.weights.numpy(), fewest)
+    cap = terms_of(measured.inspected.challenged.round.plan).weight_cap
+    row = integer_weights(decision.weights.numpy(), fewest, cap)
     return _decided(measured, [dict(zip(measured.dealers, row, strict=True))]), decision
 
 
@@ -123,22 +124,31 @@ def group(measured: Measured, rule: Rule, trust: Mapping[str, float]) -> tuple[D
     return _decided(measured, rows), Decision(measured.names, geometry, None, None, evidence)
 
 
-def integer_weights(weights: Sequence[float] | np.ndarray, fewest: int) -> list[int]:
-    """85·rint(3·min(1, w/w_(k))), w_(k) the `fewest`-th largest weight, or the largest where that one is 0.
+def integer_weights(weights: Sequence[float] | np.ndarray, fewest: int, weight_cap: int) -> list[int]:
+    """85·k_i: of the thirds that `fewest` clients carry, those nearest to w in direction.
 
-    Clients open no finer weights, and none that rest on fewer (`check_weights`). Without the cap one update at the
-    centre, which a geometric median weighs a million times, rounds all others to 0. A weight that would round to 0
-    beside the median positive one counts as 0 before: a vanishing one would otherwise draw the cap down to itself, and
-    whom the rule all but leaves out would weigh as much as everybody.
+        k = rint(3·min(1, w/c)) with the largest cos(k, w) over all c > 0; of equals the largest k
+
+    Clients open no finer weights, and none that rest on fewer (`check_weights`; a client carries a sum as long as its
+    weight times `weight_cap` reaches the largest). So one update at the centre, which a geometric median weighs a
+    million times, counts three times as much as the others and rounds nobody to 0. A weight that would round to 0
+    beside the median positive one counts as 0 before: a vanishing one would otherwise be company enough to open a sum.
     """
-    values, unit = np.asarray(weights, np.float64), PARAMETERS.weight_unit
-    if float(values.max(initial=0.0)) <= 0:
+    values, thirds = np.asarray(weights, np.float64), PARAMETERS.weight_cap // PARAMETERS.weight_unit
+    largest = float(values.max(initial=0.0))
+    if largest <= 0:
         return [0] * len(values)
-    finest = unit / (2 * PARAMETERS.weight_cap)
-    values = np.where(values < finest * np.median(values[values > 0]), 0.0, values)
-    cap = (float(np.sort(values)[-fewest]) if fewest <= len(values) else 0.0) or float(values.max())
-    parts = np.minimum(values, cap) / cap
-    return [unit * int(w) for w in np.rint(PARAMETERS.weight_cap // unit * parts)]
+    values = values / largest
+    least = max(np.median(values[values > 0]) / (2 * thirds), np.finfo(np.float64).tiny)
+    values = np.where(values < least, 0.0, values)
+    steps = np.unique(thirds * values[values > 0] / (np.arange(thirds)[:, None] + 0.5))  # where rows change
+    scales = np.append(0.9 * steps[0], (steps[:-1] + steps[1:]) / 2)
+    found = np.rint(thirds * np.minimum(1, values / scales[:, None])).astype(np.int64)
+    rows = found[found.any(1)]
+    carried = np.minimum((rows * weight_cap >= rows.max(1)[:, None]).sum(1), fewest)
+    cosines = rows @ values / np.linalg.norm(rows, axis=1)
+    best = np.lexsort((rows.sum(1), cosines.round(12), carried))[-1]
+    return [PARAMETERS.weight_unit * int(k) for k in rows[best]]
 
 
 def _require_enough(measured: Measured) -> int:
