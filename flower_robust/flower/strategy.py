@@ -73,9 +73,9 @@ class RobustAggregation(Strategy):
     declared rows, between half and twice the median's. `roster`: who may take part.
     `norm_bound`: C, the longest L2 norm of an update.
     `masking`: None shows the server every update; PeerMasking(threshold=t) shows it one weighted sum of them.
-    `trust`: how evidence becomes reputation. `reference(round, arrays)`: the server's own update, for ReferenceTrust and,
-    whatever the rule, with half the say in the cosines that trust sees; in masked rounds it is asked for before the
-    clients train, and they are shown its sketch.
+    `trust`: how evidence becomes reputation. `reference(round, arrays)`: the server's own update; ReferenceTrust
+    weighs by it, and whatever the rule it has half the say in the cosines that trust sees. In masked rounds it is
+    asked for before the clients train, and they are shown its sketch.
     `buffers`: name patterns of float arrays that are no parameters; they and all integer arrays stay out of norm and
     geometry and become the coordinate-wise median of the accepted ones.
 
