@@ -125,14 +125,15 @@ def group(measured: Measured, rule: Rule, trust: Mapping[str, float]) -> tuple[D
 
 
 def integer_weights(weights: Sequence[float] | np.ndarray, fewest: int, weight_cap: int) -> list[int]:
-    """85·k_i: of the thirds that `fewest` clients carry, those nearest to w in direction.
+    """85·k_i: the thirds nearest to w in direction that leave nobody out whom w weighs.
 
-        k = rint(3·min(1, w/c)) with the largest cos(k, w) over all c > 0; of equals the largest k
+        k = rint(3·min(1, w/c)), k_i > 0 where w_i > 0, with the largest cos(k, w) over c > 0; of equals the largest k
 
-    Clients open no finer weights, and none that rest on fewer (`check_weights`; a client carries a sum as long as its
-    weight times `weight_cap` reaches the largest). So one update at the centre, which a geometric median weighs a
-    million times, counts three times as much as the others and rounds nobody to 0. A weight that would round to 0
-    beside the median positive one counts as 0 before: a vanishing one would otherwise be company enough to open a sum.
+    Clients open no finer weights, and none that rest on fewer than `fewest` (`check_weights`; a client carries a sum as
+    long as its weight times `weight_cap` reaches the largest). So one update at the centre, which a geometric median
+    weighs a million times, counts at most three times as much as another and rounds nobody to 0. A weight that would
+    round to 0 beside the median positive one counts as 0 before: a vanishing one would otherwise be company enough to
+    open a sum.
     """
     values, thirds = np.asarray(weights, np.float64), PARAMETERS.weight_cap // PARAMETERS.weight_unit
     largest = float(values.max(initial=0.0))
@@ -147,7 +148,7 @@ def integer_weights(weights: Sequence[float] | np.ndarray, fewest: int, weight_c
     rows = found[found.any(1)]
     carried = np.minimum((rows * weight_cap >= rows.max(1)[:, None]).sum(1), fewest)
     cosines = rows @ values / np.linalg.norm(rows, axis=1)
-    best = np.lexsort((rows.sum(1), cosines.round(12), carried))[-1]
+    best = np.lexsort((rows.sum(1), cosines.round(12), (rows > 0).sum(1), carried))[-1]
     return [PARAMETERS.weight_unit * int(k) for k in rows[best]]
 
 
