@@ -50,6 +50,21 @@ def decide(geometry: Geometry, rule: Weighting, names: Sequence[str], trust: Seq
     return Decision(tuple(names), geometry, rule_weights, weights, evidence)
 
 
+def voices(decision: Decision, rule: Weighting) -> Tensor:
+    """Float64[n]: the decided weights as one sum of the rows can carry them.
+
+        w_i·min(1, |x_i| / |r|)        where the rule carries rows to the length of a reference; w_i elsewhere
+
+    The shorter a row, the larger its weight, while the row stays as short: where weights are few and coarse, some rows
+    of no length would leave none to the others. So no row counts more than one of the length of r that points its way.
+    """
+    reference = decision.geometry.reference
+    assert decision.weights is not None
+    if not rule.needs_reference or reference is None or not reference.squared_norm > 0:
+        return decision.weights
+    return decision.weights * (decision.geometry.squared_norms / reference.squared_norm).sqrt().clamp(max=1)
+
+
 def decide_rows(
     rows: Tensor,
     rule: Rule,

@@ -17,7 +17,7 @@ from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.squares import Squares, pairs, public_squared_norms, read_squares
 from flower_robust.masking.stream import Stream
 from flower_robust.protocol.client_unmask import carriers
-from flower_robust.protocol.decide import Decision, decide, distances_to_sum, evidence_of, sized
+from flower_robust.protocol.decide import Decision, decide, distances_to_sum, evidence_of, sized, voices
 from flower_robust.protocol.norms import (
     bound_fault,
     claim_fault,
@@ -89,7 +89,7 @@ def measure(inspected: Inspected, seed: bytes) -> Measured:
 def weigh(measured: Measured, rule: Weighting, trust: Mapping[str, float]) -> tuple[Decided, Decision]:
     """One sum: the rule's weights times trust, as integers.
 
-        w_i in {0, 1, 2, 3}·85        as near to rule_i·trust_i in direction as `min_accepted` carriers allow
+        w_i in {0, 1, 2, 3}·85        as near to the decided `voices` in direction as `min_accepted` carriers allow
 
     Raises TooFewRows below the rule's breakdown point and IsolatingWeights if fewer than `min_accepted` clients are
     left, or have any weight: no honest client would unmask it.
@@ -97,9 +97,8 @@ def weigh(measured: Measured, rule: Weighting, trust: Mapping[str, float]) -> tu
     fewest = _require_enough(measured)
     geometry = sized(measured.geometry, measured.inspected.challenged.round.roster.sizes(measured.names))
     decision = decide(geometry, rule, measured.names, [trust[name] for name in measured.names])
-    assert decision.weights is not None
     cap = terms_of(measured.inspected.challenged.round.plan).weight_cap
-    row = integer_weights(decision.weights.numpy(), fewest, cap)
+    row = integer_weights(voices(decision, rule).numpy(), fewest, cap)
     return _decided(measured, [dict(zip(measured.dealers, row, strict=True))]), decision
 
 

@@ -21,7 +21,7 @@ from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.sketch import sketch, sketch_map
 from flower_robust.protocol.client import MaskedClient
 from flower_robust.protocol.client_memory import recall, remember
-from flower_robust.protocol.decide import Decision, decide
+from flower_robust.protocol.decide import Decision, decide, voices
 from flower_robust.protocol.masked_round import MaskedOutcome
 from flower_robust.protocol.terms import NO_DIGEST, MaskingTerms
 from tests import protocol_liars as liars
@@ -119,6 +119,40 @@ def test_the_cosines_are_those_of_the_sketches_in_which_distortions_cancel() -> 
         updates["h4"] = np.float32(-0.5) * updates["h3"]
         found = cosines(world.run(Mean(), updates, reference=reference).decision)
         assert found[3] > 0.9995 and found[4] < -0.9995
+
+
+@pytest.mark.parametrize(
+    ("n", "t", "liars_", "norm"), [(7, 1, 3, 0.01), (7, 1, 4, 0.01), (11, 2, 5, 0.01), (7, 1, 4, 0.0)]
+)
+def test_rows_of_almost_no_length_do_not_take_the_sum(n: int, t: int, liars_: int, norm: float) -> None:
+    """2t + 1 carry a sum: at cosine .3 they weighed 0.3/0.9·50 times an honest one each. 0: the model unchanged."""
+    for seed in range(3):
+        world = World(n=n, d=8000, t=t, seed=seed)
+        updates = hospital_updates(world, seed, iid=True)
+        honest = np.mean([updates[name] for name in world.names[liars_:]], axis=0)
+        reference = (0.3 * honest / np.linalg.norm(honest)).astype(np.float32)
+        aside = np.random.default_rng(seed).standard_normal(world.d)
+        aside -= reference * (aside @ reference) / 0.09
+        lie = norm * (reference + 0.95 * aside / np.linalg.norm(aside))
+        updates |= dict.fromkeys(world.names[:liars_], lie.astype(np.float32))
+        masked = world.run(ReferenceTrust(), updates, reference=reference)
+        _, aggregate = clear(world, updates, ReferenceTrust(), reference)
+        weights = masked.opened.decided.weights[0].astype(int)
+        assert weights[:liars_].max() <= 85 < weights[liars_:].min()
+        assert cosine(masked.aggregate, reference) > 0.95
+        assert 0.85 < np.linalg.norm(masked.aggregate) / np.linalg.norm(aggregate) < 1.02
+
+
+@pytest.mark.parametrize("rule", [*TRUSTING, Mean()], ids=repr)
+def test_voices_scale_short_rows_down_and_nothing_up(rule: Weighting) -> None:
+    world = World(n=7, d=8000, t=1)
+    updates = {name: np.float32(k / 4) * row for k, (name, row) in enumerate(world.updates().items())}
+    reference = world.updates()["h0"]
+    decision, _ = clear(world, updates, rule, reference)
+    shares = voices(decision, rule) / decision.weights
+    lengths = torch.arange(1, 7, dtype=torch.float64) / 4
+    expected = lengths.clamp(max=1) if rule.needs_reference else torch.ones(6, dtype=torch.float64)
+    torch.testing.assert_close(shares[1:], expected, rtol=1e-5, atol=0)
 
 
 def test_a_row_of_almost_no_length_does_not_scale_the_others_up() -> None:
