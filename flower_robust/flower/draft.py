@@ -47,17 +47,20 @@ class Draft:
     def reference_row(self) -> NDArray[Any] | None:
         """The server's own update as a row Float[d], asked for now; None where there is none.
 
-        Raises ConfigurationError if it has not the model's arrays, and whatever the asked function raises.
+        Raises ConfigurationError unless it has the model's arrays, in finite numbers; and whatever the asked function
+        raises.
         """
         if self.reference is None:
             return None
         update, layout = self.reference(), self.layout
         for name in layout.moving:
-            if name not in update or update[name].shape != layout.shapes[name]:
-                found = update[name].shape if name in update else None
-                raise ConfigurationError(f"reference[{name!r}]", found, f"an update of shape {layout.shapes[name]}")
+            _check_step(name, update.get(name), layout.shapes[name])
         row = np.empty(layout.d, layout.row_dtype)
-        layout.write(update, row)
+        with np.errstate(over="ignore"):
+            layout.write(update, row)
+            finite = bool(np.isfinite(row.astype(np.float32, copy=False)).all())
+        if not finite:
+            raise ConfigurationError("reference", "NaN or Inf", f"{layout.d} finite values of single precision")
         return row
 
     def plan(
@@ -81,3 +84,9 @@ class Draft:
             quorum=quorum,
             masking=masking,
         )
+
+
+def _check_step(name: str, step: NDArray[Any] | None, shape: tuple[int, ...]) -> None:
+    found = None if step is None else step.shape if step.shape != shape else str(step.dtype)
+    if step is None or step.shape != shape or step.dtype.kind not in "biuf":
+        raise ConfigurationError(f"reference[{name!r}]", found, f"an update of shape {shape} in real numbers")

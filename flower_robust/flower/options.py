@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from flwr.app import ArrayRecord
+from flwr.app import Array, ArrayRecord
 
 from flower_robust.aggregation import Rule, default_rule
 from flower_robust.commitments import Roster
 from flower_robust.errors import ConfigurationError
-from flower_robust.flower.records import NamedArrays, read_arrays
+from flower_robust.flower.records import NamedArrays, UnreadableError, read_arrays
 from flower_robust.protocol.plan import RoundPlan, RuleBound
 from flower_robust.trust import BetaTrust, TrustState, load_trust
 from flower_robust.types import Digest
@@ -61,8 +61,19 @@ def check_reference(rule: Rule, reference: Reference | None) -> None:
 
 
 def asked_reference(reference: Reference, server_round: int, model: ArrayRecord) -> NamedArrays:
-    """The server's own update of this round, by name of the model's arrays."""
-    return read_arrays(reference(server_round, model))
+    """The server's own update of this round, by name of the model's arrays; the function gets a copy of the model.
+
+    Raises ConfigurationError unless it gives an ArrayRecord of readable arrays, and whatever the function raises.
+    """
+    given = ArrayRecord({name: Array(a.dtype, tuple(a.shape), a.stype, a.data) for name, a in model.items()})
+    update = reference(server_round, given)
+    if not isinstance(update, ArrayRecord):
+        found = None if update is None else type(update).__name__
+        raise ConfigurationError("reference", found, "an ArrayRecord, of what training adds to the model")
+    try:
+        return read_arrays(update)
+    except UnreadableError as error:
+        raise ConfigurationError("reference", error.found, error.required) from None
 
 
 def check_waiting(below_quorum: str, wait: float, reply_timeout: float) -> None:

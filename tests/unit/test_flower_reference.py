@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from flwr.app import Context, RecordDict
+from flwr.app import Array, Context, RecordDict
 from flwr.serverapp.strategy import FedAvg
 
 from flower_robust import Demands, RobustAggregation, robust_mod
@@ -13,6 +13,7 @@ from tests.flower_double import RUN_ID, FakeGrid, arrays_of, federation, model, 
 from tests.flower_masked import C, MaskedNodes, answered, at, masked, moving, phase_of, silent, trajectory
 
 NAMES = tuple(f"hospital-{i}" for i in range(7))
+BESIDE = {"masked_metrics": {"loss": 0.5}}
 
 
 class Asked:
@@ -59,6 +60,27 @@ def test_the_function_is_asked_once_a_round_before_anybody_trains(tmp_path):
     masked(nodes.roster, rule=ReferenceTrust(), reference=asked).start(nodes.grid(), record(model()), num_rounds=2)
     steps = [step for step in asked.heard if step in (1, 2, "train", "unmask")]
     assert steps == [1, "train", "unmask", 2, "train", "unmask"]
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_what_the_function_writes_into_the_model_reaches_nobody(hidden, tmp_path):
+    """It trains in place, as torch does, and gives back the record that it got."""
+    nodes, asked = MaskedNodes(4, tmp_path), Asked()
+
+    def in_place(server_round, arrays):
+        for name, array in asked(server_round, arrays).items():
+            arrays[name].data, arrays[name] = b"gone", array
+        return arrays
+
+    grid = nodes.grid() if hidden else FakeGrid(robust_nodes(nodes.identities))
+    options = {"rule": ReferenceTrust(), "reference": in_place}
+    strategy = masked(nodes.roster, **options) if hidden else plain(nodes, **options)
+    old, new = trajectory(strategy, grid, 1)
+    models = [models for message in grid.sent for models in message.content.array_records.values()]
+    assert len(models) >= 4 and strategy.history[0].reason is None
+    for sent in models[:4]:
+        assert {name: array.data for name, array in sent.items()} == {n: a.data for n, a in record(model()).items()}
+    assert 0 < np.linalg.norm(moving(new) - moving(old)) < 0.3
 
 
 def heard_of(message) -> str:
@@ -128,20 +150,46 @@ def infinite(server_round, arrays):
     return record({n: np.full_like(a, np.inf) if a.dtype.kind == "f" else a for n, a in arrays_of(arrays).items()})
 
 
+def nothing(server_round, arrays):
+    return None
+
+
+def plain_dictionary(server_round, arrays):
+    return arrays_of(arrays)
+
+
+def imaginary(server_round, arrays):
+    return record({n: a * 1j if a.dtype.kind == "f" else a for n, a in arrays_of(arrays).items()})
+
+
+def too_long(server_round, arrays):
+    return record({n: np.full(a.shape, 1e200) for n, a in arrays_of(arrays).items()})
+
+
+def in_text(server_round, arrays):
+    arrays["fc.bias"] = Array(dtype="str", shape=(4,), stype="text", data=b"much")
+    return arrays
+
+
 @pytest.mark.parametrize(
     ("reference", "error", "why"),
     [
         (failing, OutOfRootRowsError, "no rows left"),
         (missing, ConfigurationError, r"reference\['scale'\]: found None, required an update of shape \(\)"),
         (reshaped, ConfigurationError, r"reference\['fc.bias'\]: found \(2,\), required an update of shape \(4,\)"),
-        (infinite, ConfigurationError, "finite values"),
+        (infinite, ConfigurationError, "reference: found 'NaN or Inf', required 22 finite values"),
+        (too_long, ConfigurationError, "reference: found 'NaN or Inf', required 22 finite values"),
+        (nothing, ConfigurationError, "reference: found None, required an ArrayRecord"),
+        (plain_dictionary, ConfigurationError, "reference: found 'dict', required an ArrayRecord"),
+        (imaginary, ConfigurationError, r"reference\['fc.weight'\]: found 'complex64', required an update of shape"),
+        (in_text, ConfigurationError, "reference: found \"serialization 'text'\", required numpy.ndarray"),
     ],
 )
 @pytest.mark.parametrize("hidden", [True, False])
 def test_a_reference_that_fails_ends_the_run_masked_or_not(reference, error, why, hidden, tmp_path):
     nodes = MaskedNodes(4, tmp_path)
     options = {"rule": ReferenceTrust(), "reference": reference}
-    strategy = masked(nodes.roster, **options) if hidden else plain(nodes, **options)
+    strategy = masked(nodes.roster, masking=BESIDE, **options) if hidden else plain(nodes, **options)
     grid = nodes.grid() if hidden else FakeGrid(robust_nodes(nodes.identities))
     with pytest.raises(error, match=why):
         strategy.start(grid, record(model()), num_rounds=1)
