@@ -3,6 +3,7 @@
 Pure functions beside those of `clients.attacks`; the robustness bench runs them. Each says what its author must know.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -15,6 +16,10 @@ TARGET = 0
 TRIGGER = (0, 1, 2)
 """The inputs that a backdoor's trigger overwrites; the corner of an image."""
 TRIGGER_VALUE = 3.0
+
+BEYOND = 1e3
+"""A length that every norm bound cuts."""
+ASCENT_STEPS = 15
 
 Poison = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
@@ -75,6 +80,50 @@ def slow_poison(view: View, strength: float, progress: float) -> Tensor:
     x = (1 − p)·own − p·strength·μ,  p = progress in 0..1
     """
     return (1 - progress) * view.own - progress * strength * view.known.mean(dim=0)
+
+
+def sideways(view: View, strength: float) -> Tensor:
+    """Partly against the mean and mostly where nobody looks: too unlike each other to be company.
+
+    x = L·(−s·μ/|μ| + √(1 − s²)·ν),  ν private noise of length 1, orthogonal to every known update, L: beyond any bound
+
+    strength: s; the mutual cosine of such updates is s².
+    """
+    mean = view.known.mean(dim=0)
+    noise = _beside(torch.randn(mean.shape, generator=view.generator, dtype=mean.dtype), _basis(view.known))
+    towards = -strength * mean / mean.norm().clamp_min(1e-30)
+    sent: Tensor = BEYOND * (towards + math.sqrt(1 - strength**2) * noise)
+    return sent
+
+
+def ascent(known: Tensor, harm: Callable[[Tensor], Tensor], reach: float, generator: torch.Generator) -> Tensor:
+    """The direction orthogonal to every known update that does the most harm: projected gradient ascent on the loss.
+
+        u* = argmax harm(reach·u)  over |u| = 1, ⟨u, x⟩ = 0 for every row x of known
+
+    known: Float[h, d]; harm: a differentiable function of the step Float[d]; reach: how far the liars move the model.
+    Knows the model and rows of its own or of everybody. It is against nobody, so cosines do not show it.
+    """
+    basis = _basis(known)
+    u = _beside(torch.randn(known.shape[1], generator=generator, dtype=known.dtype), basis)
+    for k in range(ASCENT_STEPS):
+        step = (reach * u).requires_grad_(True)
+        (slope,) = torch.autograd.grad(harm(step), step)
+        u = _beside(u + 0.7 * 0.85**k * _beside(slope, basis), basis)
+    return u
+
+
+def _basis(known: Tensor) -> Tensor:
+    """Orthonormal columns Float[d, h] that span the rows."""
+    basis: Tensor = torch.linalg.qr(known.T).Q
+    return basis
+
+
+def _beside(x: Tensor, basis: Tensor) -> Tensor:
+    """The direction of what the span leaves of x."""
+    left = x - basis @ (basis.T @ x)
+    direction: Tensor = left / left.norm().clamp_min(1e-30)
+    return direction
 
 
 def sybil_cluster(view: View, strength: float, count: int) -> Tensor:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from benchmarks.robustness.cells import NORM_BOUNDS, Setting
-from benchmarks.robustness.peers import PEERS, independent
+from benchmarks.robustness.peers import PEERS, FlowerMultiKrum, independent
 from benchmarks.robustness.threats import SKETCH_BIAS, SKETCH_NOISE
 from flower_robust.aggregation import (
     AdaptiveClipping,
@@ -28,25 +29,26 @@ from flower_robust.trust import BetaTrust, TrustState
 MOMENTUM = 0.9
 EARLY = 10
 """The round after which trust is scored."""
-Aggregator = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Defence:
     """rule: from f to a rule, or to a peer's function of rows; by_rows: weighted by each participant's row count.
 
+    counted: whether the rule is a function of rows and of what everybody declares;
     sized: whether the roster declares rows, as a deployment's does; momentum: the clients'; bounded: whether updates
     are clipped to the setting's norm bound C; bound_share: how much of C is the bound;
     masked: whether rounds run masked (benchmarks.robustness.masked).
     """
 
     name: str
-    rule: Callable[[int], Rule | Aggregator]
+    rule: Callable[[int], Rule | Callable[..., Tensor]]
     momentum: float = MOMENTUM
     bounded: bool = True
     trust: BetaTrust | None = None
     reference: bool = False
     by_rows: bool = False
+    counted: bool = False
     sized: bool = True
     masked: bool = False
     bound_share: float = 1.0
@@ -65,6 +67,8 @@ class Defender:
         self.quarantined = [0] * setting.n
         self.decided, self.early_trust = 0, list[float]()
         self.rows = torch.tensor(sizes, dtype=torch.float64)
+        if defence.counted:
+            self.rule = partial(self.rule, counts=self.rows)
         self.sizes = capped_sizes(sizes, sizes) if defence.sized else None
 
     def preview(self, rows: Tensor, reference: Tensor) -> Tensor:
@@ -137,3 +141,4 @@ _OURS = (
 
 DEFENCES: dict[str, Defence] = {defence.name: defence for defence in _OURS}
 DEFENCES |= {name: Defence(name, rule) for name, rule in PEERS.items()}
+DEFENCES["flower multikrum"] = Defence("flower multikrum", FlowerMultiKrum, counted=True)

@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
@@ -33,10 +34,10 @@ rules, mixings = _without_torchvision()
 
 
 class Content:
-    """What Flower's selection reads of a reply: one array record, without its way through bytes."""
+    """What Flower's selection reads of a reply: one array record, without its way through bytes; and its row count."""
 
-    def __init__(self, row: Tensor) -> None:
-        self.row = row.numpy()
+    def __init__(self, row: Tensor, count: float = 1.0) -> None:
+        self.row, self.count = row.numpy(), count
         self.array_records = {"arrays": self}
 
     def __getitem__(self, key: str) -> "Content":
@@ -67,15 +68,17 @@ def _byzfl(make: Callable[[int], object], nnm: bool = False, arc: bool = False) 
     return at
 
 
-def _flower_multikrum(selected: Callable[[int, int], int]) -> Callable[[int], Aggregator]:
-    def at(f: int) -> Aggregator:
-        def aggregate(rows: Tensor) -> Tensor:
-            chosen = select_multikrum([Content(row) for row in rows], f, selected(len(rows), f))
-            return torch.from_numpy(np.mean([content.row for content in chosen], axis=0))
+@dataclass(frozen=True)
+class FlowerMultiKrum:
+    """Flower's strategy: selects n − f, and averages them by the rows that they declare, `num-examples`."""
 
-        return aggregate
+    f: int
 
-    return at
+    def __call__(self, rows: Tensor, counts: Tensor) -> Tensor:
+        replies = [Content(row, count) for row, count in zip(rows, counts.tolist(), strict=True)]
+        chosen = select_multikrum(replies, self.f, len(rows) - self.f)
+        weights = [content.count for content in chosen]
+        return torch.from_numpy(np.average([content.row for content in chosen], axis=0, weights=weights)).to(rows)
 
 
 def _flower_median(f: int) -> Aggregator:
@@ -99,7 +102,6 @@ PEERS: dict[str, Callable[[int], Aggregator]] = {
     **{f"byzfl nnm+{name}": _byzfl(_RULES[name], nnm=True) for name in ("trmean", "geomed", "multikrum")},
     **{f"byzfl arc+nnm+{name}": _byzfl(_RULES[name], nnm=True, arc=True) for name in ("geomed", "multikrum")},
     "byzfl cc": _byzfl(lambda f: rules.CenteredClipping(tau=1.0)),
-    "flower multikrum": _flower_multikrum(lambda n, f: n - f),
 }
 """Flower's median and trimmed mean are ByzFL's, number for number (a test shows it), and so are not run twice; its Krum
 loses to its Multi-Krum; its Bulyan asks for 4f + 3 replies and at n = 10 and f = 2 skips every round. ByzFL's CAF does

@@ -8,17 +8,19 @@ nothing but the rule are paired.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.robustness.cells import COURSES, Cell, Course, Setting
+from benchmarks.robustness.cells import COURSES, NORM_BOUNDS, Cell, Course, Setting
 from benchmarks.robustness.defences import DEFENCES, Defence, Defender
 from benchmarks.robustness.learners import accuracy, auc, batches, initial_weights, outputs_of, sgd_step
 from benchmarks.robustness.masked import defender_of
 from benchmarks.robustness.rows import Pool, load_pool
 from benchmarks.robustness.threats import THREATS, Scene, Threat
+from clients.attacks import Knowledge
 from clients.attacks_adaptive import TARGET
 from clients.task import predicted, seed_for
 
@@ -158,12 +160,29 @@ def _decide(group: _Group, g: int, sent: Tensor, weights: Tensor, server_round: 
     generator = torch.Generator().manual_seed(seed_for(group.seed, server_round, threat.name))
     if group.f:
         preview = lambda x: defender.preview(_clipped(x, defender.norm_bound), reference)  # noqa: E731
-        scene = Scene(rows, group.f, server_round, group.course.rounds, generator, preview)
+        harm = partial(_harm, group, weights.clone())
+        bound = min(defender.norm_bound, NORM_BOUNDS[group.setting.dataset, group.setting.model])
+        scene = Scene(rows, group.f, server_round, group.course.rounds, generator, preview, harm, bound)
         rows = _clipped(threat.malicious_rows(scene), defender.norm_bound)
     biased = group.f if threat.sketched else 0
     aggregate = defender.aggregate(rows, reference, biased, generator)
     if bool(torch.isfinite(aggregate).all()):
         weights += aggregate
+
+
+def _harm(group: _Group, weights: Tensor, step: Tensor, knowledge: Knowledge) -> Tensor:
+    """Mean of tanh(margin / 2) of the wrong answer over the training rows that are known: −1 where all is right."""
+    malicious = range(group.setting.n - group.f, group.setting.n)
+    members = range(group.setting.n) if knowledge is Knowledge.ALL else malicious
+    rows = np.concatenate([group.pool.owners[i] for i in members])
+    X, y = group.pool.X[0, rows], group.pool.y[0, rows]
+    scores = outputs_of((weights + step)[None], group.layers, X[None])[-1][0]
+    if scores.shape[1] == 1:
+        margin = (1 - 2 * y.to(scores)) * scores[:, 0]
+    else:
+        right = scores.gather(1, y[:, None])
+        margin = (scores.scatter(1, y[:, None], -torch.inf).amax(1, keepdim=True) - right)[:, 0]
+    return torch.tanh(margin / 2).mean()
 
 
 def _clipped(rows: Tensor, bound: float) -> Tensor:

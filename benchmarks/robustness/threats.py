@@ -17,6 +17,8 @@ from clients.attacks import Knowledge, View
 
 STEPS = (0.25, 0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0)
 """Where an optimised attack looks."""
+PRIVATE = 0.2
+"""How much private noise keeps updates that push one way from being copies: a mutual cosine of .96."""
 SKETCH_NOISE = 0.02
 SKETCH_BIAS = 0.26
 """Relative error of a sketched squared norm: an ordinary update's, and the worst of a crafted one (DESIGN 4)."""
@@ -27,7 +29,8 @@ class Scene:
     """One round as the malicious participants see it.
 
     rows Float32[n, d]: what honest training gave (on poisoned rows where rows are poisoned), the f malicious ones last;
-    aggregate: what the defence would make of given rows.
+    aggregate: what the defence would make of given rows; harm: how badly the model classifies known rows after a step
+    Float[d], differentiable; bound: C.
     """
 
     rows: Tensor
@@ -36,6 +39,8 @@ class Scene:
     rounds: int
     generator: torch.Generator
     aggregate: Callable[[Tensor], Tensor]
+    harm: Callable[[Tensor, Knowledge], Tensor]
+    bound: float
 
     @property
     def honest(self) -> Tensor:
@@ -149,6 +154,17 @@ def _slow(scene: Scene, knowledge: Knowledge, strength: float) -> Tensor:
     return torch.stack([attacks_adaptive.slow_poison(view, strength, progress) for view in views])
 
 
+def _ascent(scene: Scene, knowledge: Knowledge, strength: float) -> Tensor:
+    known = scene.view(knowledge).known.float()
+    share = strength * scene.f / len(scene.rows)
+    honest = (1 - share) * known.mean(0)
+    harm = lambda step: scene.harm(honest + step, knowledge)  # noqa: E731
+    best = attacks_adaptive.ascent(known, harm, share * scene.bound, scene.generator)
+    private = torch.randn(scene.f, len(best), generator=scene.generator)
+    private = private / private.norm(dim=1, keepdim=True)
+    return scene.bound * (PRIVATE * private + (1 - PRIVATE**2) ** 0.5 * best)
+
+
 def _sybil(scene: Scene, knowledge: Knowledge, strength: float) -> Tensor:
     return attacks_adaptive.sybil_cluster(scene.view(knowledge), strength, scene.f)
 
@@ -181,6 +197,9 @@ _THREATS = (
     Threat("opt-foe", "(1 − s) μ, s searched against the defence", _ALL, craft=_optimised(lambda rows: -rows.mean(0))),
     Threat("on-off", "−2 μ in every second five rounds", _ALL, 2.0, craft=_on_off),
     Threat("slow-poison", "ever further towards −2 μ", _ALL, 2.0, craft=_slow),
+    Threat("sideways", "−0.6 μ and private noise, as long as C", _ALL, 0.6,
+           craft=_of_everyone(attacks_adaptive.sideways)),
+    Threat("ascent", "uphill, orthogonal to every honest update, as long as C", _ALL, craft=_ascent),
     Threat("sybil", "a dense cluster beside the median, half a deviation off", _ALL, 0.5, craft=_sybil),
     Threat("vouching", "a chain μ − s σ, s up to 3: each vouches for the next", _ALL, 3.0, craft=_vouching),
 )  # fmt: skip
@@ -188,7 +207,7 @@ _THREATS = (
 THREATS: dict[str, Threat] = {threat.name: threat for threat in _THREATS}
 THREATS |= {
     f"{name}@colluders": replace(THREATS[name], name=f"{name}@colluders", knowledge=Knowledge.COLLUDERS)
-    for name in ("alie-1.5", "alie-10", "foe-0.5", "foe-2", "min-max", "mimic")
+    for name in ("alie-1.5", "alie-10", "foe-0.5", "foe-2", "min-max", "mimic", "sideways", "ascent")
 }
 THREATS |= {
     f"{name}@sketch": replace(THREATS[name], name=f"{name}@sketch", sketched=True)
@@ -196,5 +215,5 @@ THREATS |= {
 }
 THREATS |= {
     f"{name}@declared": replace(THREATS[name], name=f"{name}@declared", boasting=True)
-    for name in ("sign-flip", "label-flip", "alie-1.5", "alie-10", "foe-2", "min-max")
+    for name in ("sign-flip", "label-flip", "alie-1.5", "alie-10", "foe-2", "min-max", "sideways", "ascent")
 }

@@ -14,8 +14,10 @@ from clients.attacks_adaptive import (
     TARGET,
     TRIGGER,
     TRIGGER_VALUE,
+    ascent,
     in_turns,
     most_damaging,
+    sideways,
     slow_poison,
     sybil_cluster,
     vouching_chain,
@@ -68,6 +70,24 @@ def test_sybils_are_closer_together_than_any_honest_pair_and_vouchers_walk_away(
     assert torch.allclose(far, far[-1] * torch.tensor([0.25, 0.5, 0.75, 1.0], dtype=torch.float64))
 
 
+def test_who_goes_sideways_is_no_company_and_beyond_any_bound() -> None:
+    view = view_of(rows_of(8, 400, 0, 0.3))
+    sent = torch.stack([sideways(view, 0.6) for _ in range(4)])
+    cosines = torch.nn.functional.cosine_similarity(sent[:, None], sent[None], dim=2)
+    assert torch.allclose(cosines[~torch.eye(4, dtype=torch.bool)], torch.tensor(0.36).double(), atol=0.15)
+    to_mean = torch.cosine_similarity(sent, view.known.mean(0)[None])
+    assert torch.allclose(to_mean, torch.tensor(-0.6).double(), atol=1e-6) and sent.norm(dim=1).min() > 100
+
+
+def test_ascent_finds_the_steepest_way_that_is_against_nobody() -> None:
+    known, uphill = rows_of(8, 50, 0, 0.3), rows_of(1, 50, 1, 0.0)[0]
+    found = ascent(known, lambda step: step @ uphill, 0.5, torch.Generator().manual_seed(0))
+    basis = torch.linalg.qr(known.T).Q
+    best = uphill - basis @ (basis.T @ uphill)
+    assert torch.allclose(known @ found, torch.zeros(8).double(), atol=1e-9)
+    assert float(torch.cosine_similarity(found, best, dim=0)) > 0.99
+
+
 def test_on_off_attackers_attack_every_second_five_rounds() -> None:
     assert [in_turns(r) for r in range(1, 13)] == [False] * 5 + [True] * 5 + [False] * 2
 
@@ -75,7 +95,8 @@ def test_on_off_attackers_attack_every_second_five_rounds() -> None:
 @pytest.mark.parametrize("name", [name for name, threat in THREATS.items() if threat.craft])
 def test_every_threat_leaves_the_honest_rows_alone(name: str) -> None:
     rows = rows_of(10, 20, 0, 0.5).float()
-    scene = Scene(rows, 3, 7, 40, torch.Generator().manual_seed(0), lambda x: x.mean(0))
+    harm = lambda step, knowledge: step.sum()  # noqa: E731
+    scene = Scene(rows, 3, 7, 40, torch.Generator().manual_seed(0), lambda x: x.mean(0), harm, 1.0)
     sent = THREATS[name].malicious_rows(scene)
     assert sent.shape == rows.shape and torch.equal(sent[:7], rows[:7]) and bool(torch.isfinite(sent).all())
 

@@ -12,7 +12,7 @@ from benchmarks.robustness.command import bench
 from benchmarks.robustness.learners import batches, initial_weights, sgd_step
 from benchmarks.robustness.loud import cost_table, costly_verdicts, costs
 from benchmarks.robustness.page import SECTION, SECTIONS, report, rewritten
-from benchmarks.robustness.peers import PEERS, Content
+from benchmarks.robustness.peers import PEERS, Content, FlowerMultiKrum
 from benchmarks.robustness.results import Results, score
 from benchmarks.robustness.rows import load_pool
 from benchmarks.robustness.runner import read_runs, run_grid
@@ -187,6 +187,18 @@ def test_masked_runs_are_held_against_unmasked_ones_of_the_same_defence_and_seed
         "| masked rounds: within .01 of unmasked | heart logistic natural n=4 f=1, default, none | -0.020, 1 seeds |"
     )
     assert missed in misses_table(Results(runs))
+
+
+def test_flowers_multikrum_averages_whom_it_selects_by_their_rows() -> None:
+    rows = torch.cat([torch.ones(4, 3), 50 * torch.ones(1, 3)]) * torch.tensor([[1.0], [1.0], [2.0], [2.0], [1.0]])
+    found = FlowerMultiKrum(1)(rows, torch.tensor([10.0, 20.0, 30.0, 40.0, 1000.0]))
+    assert torch.allclose(found, torch.full((3,), 1.7))
+
+
+def test_ascent_raises_the_loss_that_the_model_has() -> None:
+    cells = [Cell(DIGITS, t, "mean", 0) for t in ("mimic", "ascent", "ascent@colluders")]
+    honest, everything, own = (score(run) for run in simulate(cells, course=SHORT))
+    assert everything < own < honest - 0.3
 
 
 def test_honest_only_hears_nobody_who_lies() -> None:
