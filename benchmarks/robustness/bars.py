@@ -110,9 +110,10 @@ def bars_table(results: Results) -> str:
 
 def misses_table(results: Results) -> str:
     """Every cell that misses a bar."""
-    found = [verdict for _, verdicts in GROUPS for verdict in verdicts(results) if not verdict.met]
+    checked = [verdict for _, verdicts in GROUPS for verdict in verdicts(results)]
+    found = [verdict for verdict in checked if not verdict.met]
     if not found:
-        return "No cell misses."
+        return f"None of {len(checked)} cells misses."
     return markdown(["bar", "cell", "found"], [[verdict.bar, verdict.cell, verdict.found] for verdict in found])
 
 

@@ -31,6 +31,8 @@ def bench(args: argparse.Namespace) -> int:
             grid(settings, threats, defences, range(args.seeds)), path, args.workers, args.data_dir
         ):
             print(f"\r{done}/{planned} cells", end="", flush=True)
+    if not path.exists():
+        raise ConfigurationError("out", str(path), "a file with finished cells: run some without --report-only")
     runs = read_runs(path)
     results = Results(runs)
     (args.out / "table.md").write_text(report(results), encoding="utf-8")

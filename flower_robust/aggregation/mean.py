@@ -12,9 +12,13 @@ from flower_robust.aggregation.sums import weighted_sum
 
 
 def by_size(voices: Tensor, geometry: Geometry) -> Tensor:
-    """v_i n_i / Σ_j v_j n_j, Float64[n]: voices, weighted by the rows' sizes where the geometry has them."""
+    """v_i n_i / Σ_j v_j n_j, Float64[n]: voices, weighted by the rows' sizes where the geometry has them.
+
+    All 0 where nobody with a voice has any size.
+    """
     weights = voices if geometry.sizes is None else voices * geometry.sizes
-    return weights / weights.sum()
+    total = weights.sum()
+    return weights / total if total > 0 else weights
 
 
 @dataclass(frozen=True, repr=False)

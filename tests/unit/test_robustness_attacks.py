@@ -117,6 +117,12 @@ def test_independent_rows_are_no_company(seed: int, f: int, common: float) -> No
     assert (company(Geometry.of(rows_of(10, 200, seed, common)), f) == 0).all()
 
 
+def test_where_nobody_has_a_size_nobody_weighs() -> None:
+    geometry = dataclasses.replace(Geometry.of(rows_of(6, 20, 0)), sizes=torch.zeros(6, dtype=torch.float64))
+    for rule in (CompanyFilter(2), LonerFilter(1)):
+        assert (rule.weights(geometry) == 0).all()
+
+
 def test_copies_of_an_honest_row_share_its_voice_and_frame_nobody() -> None:
     rows = rows_of(10, 200, 0)
     rows[-3:] = rows[0]

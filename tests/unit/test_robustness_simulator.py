@@ -245,3 +245,5 @@ def test_unknown_names_are_refused_in_one_line(tmp_path) -> None:
     }
     with pytest.raises(ConfigurationError, match="defences: found 'nobody'"):
         bench(argparse.Namespace(**given, out=tmp_path, data_dir="", report_only=False))
+    with pytest.raises(ConfigurationError, match="finished cells"):
+        bench(argparse.Namespace(**{**given, "defences": "default"}, out=tmp_path, data_dir="", report_only=True))
