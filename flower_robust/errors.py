@@ -8,6 +8,7 @@ RobustError
 ├── QuorumNotReached        fewer accepted clients than the quorum
 ├── NotEnoughShares         a masked step has fewer usable replies than its threshold; nothing was opened
 ├── IsolatingWeights        the decision would single out a client, so the sum stays closed
+├── Unfollowed              too few updates point with the server's own for a sum; the model stays as it is
 ├── RoundAborted            a masked round ended without a result; it carries the reason and everybody blamed
 ├── SumOutOfRange           the opened sum is out of range: somebody's update wrapped around the modulus
 ├── FaultyServer            the server broke the protocol; the client refuses to go on
@@ -242,6 +243,14 @@ class IsolatingWeights(RobustError):
     def __init__(self, found: int, required: int) -> None:
         self.found, self.required = found, required
         super().__init__(f"weights: found {found} clients that carry the sum, required {required}")
+
+
+class Unfollowed(RobustError):
+    """Too few updates point with the server's own to open a sum; nobody is at fault, and the model stays as it is."""
+
+    def __init__(self, rule: str, found: int, required: int) -> None:
+        self.rule, self.found, self.required = rule, found, required
+        super().__init__(f"{rule}: found {found} clients that point the reference's way, required {required} for a sum")
 
 
 class RoundAborted(RobustError):

@@ -188,7 +188,9 @@ def _decided(federation: Federation, challenged: Challenged, client: Party, serv
             replies[i] = server_inspect.verify_sketch_reply(challenged, name, answer)
     with server.at("decode and decide"):
         measured = measure(server_inspect.inspect(challenged, replies), bytes(32))
-        return weigh(measured, federation.rule, dict.fromkeys(federation.roster.names, 1.0))[0]
+        decided, _ = weigh(measured, federation.rule, dict.fromkeys(federation.roster.names, 1.0))
+    assert isinstance(decided, Decided), "no reference"
+    return decided
 
 
 def _unmasked(federation: Federation, decided: Decided, client: Party, server: Party, wire: Wire) -> None:

@@ -110,7 +110,10 @@ class MaskedRound:
         state: TrustState,
         seconds: Mapping[str, float],
     ) -> Outcome:
-        """Challenge, decide and unmask. Raises QuorumNotReached or RoundAborted; the model then stays as it is."""
+        """Challenge, decide and unmask. Raises QuorumNotReached or RoundAborted; the model then stays as it is.
+
+        So it does where too few clients point with the reference: the outcome is then zero, and its report says why.
+        """
         plan, started = self.plan, time.monotonic()
         require_quorum(plan, [plan.cohort[i] for i in self._submissions], self.faults)
         found = finish_masked_round(
@@ -122,11 +125,12 @@ class MaskedRound:
             entropy=lambda: os.urandom(32),
             opener=self._opener,
         )
-        self.opened, self._previous = found.opened, None
+        self.opened, self._previous = found.opened, None if found.opened else self._previous
         after = trust.update(state, with_faults(found.decision.evidence, found.faults, state.names))
         timed = {**seconds, **self.floor.seconds, "masked": time.monotonic() - started}
         report = report_of(plan, found.decision, in_order(plan, found.faults), after, timed, {})
-        report = replace(report, weights=used_weights(found), **self.traffic())
+        reason = None if found.reason is None else str(found.reason)
+        report = replace(report, weights=used_weights(found), reason=reason, **self.traffic())
         aggregate = torch.from_numpy(found.aggregate[: self.layout.d])
         return Outcome(aggregate, after, found.decision, report)
 
@@ -141,7 +145,10 @@ class MaskedRound:
         }
 
     def stepped(self, aggregate: Tensor) -> dict[str, NDArray[Any]]:
-        """The model after the aggregate Float[d]; float buffers move by their mean, others stay as they are."""
+        """The model after the aggregate Float[d]; float buffers move by their mean, others stay as they are. Where
+        nothing was opened all do."""
+        if self.opened is None:
+            return dict(self.model)
         mean, _ = self._beside()
         buffers = self.masked.buffers(self.model, mean, self.plan.norm_bound)
         return self.layout.applied(self.model, aggregate.numpy(), buffers)
@@ -151,8 +158,9 @@ class MaskedRound:
         names = [name for name in self.plan.cohort if name in self._metrics]
         clear = agreed({name: self._metrics[name] for name in names}, self.count_key)
         metrics = weighted(clear, self.floor.round.roster, self.count_key)
-        mean, mean_share = self._beside()
-        metrics.update(self.masked.means(mean, mean_share, self.plan.norm_bound))
+        if self.opened is not None:
+            mean, mean_share = self._beside()
+            metrics.update(self.masked.means(mean, mean_share, self.plan.norm_bound))
         return metrics
 
     def _beside(self) -> tuple[NDArray[np.float32], float]:
@@ -249,6 +257,8 @@ def used_weights(found: MaskedOutcome) -> dict[str, float] | None:
     decision = found.decision
     if decision.weights is None:
         return None
+    if found.opened is None:
+        return dict.fromkeys(decision.names, 0.0)
     row = found.opened.decided.weights[0].astype(np.float64)
     factors = row * (found.share / row.sum())
     cohort = found.opened.decided.challenged.round.plan.cohort

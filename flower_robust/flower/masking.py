@@ -112,12 +112,24 @@ def check_masking(masking: PeerMasking, rule: Rule, expected: int, quorum: int |
         required = f"at least {masking.fewest(expected)}, which a masked round of {expected} needs to be opened"
         raise ConfigurationError("quorum", quorum, required)
     _warn_of_liars(rule.f, expected, masking.resolved(expected)[0])
-    if expected - rule.f < (fewest := masking.resolved(expected)[1]):
+    _warn_of_voids(rule, expected, masking.resolved(expected)[1])
+
+
+def _warn_of_voids(rule: Rule, n: int, fewest: int) -> None:
+    """A rule may leave out f clients, one that trusts a reference whoever points elsewhere: here up to a half."""
+    if n - rule.f < fewest:
         log(
             WARNING,
             "f = %d: a round in which the rule leaves out so many of %d clients opens nothing, since %d must carry "
             "the sum: a lower threshold or min_accepted needs fewer",
-            *(rule.f, expected, fewest),
+            *(rule.f, n, fewest),
+        )
+    elif rule.needs_reference and n - max(rule.f, n // 2) < fewest:
+        log(
+            WARNING,
+            "a round in which fewer than %d of %d clients point the reference's way moves nothing, since so many must "
+            "carry the sum: a lower threshold or min_accepted needs fewer",
+            *(fewest, n),
         )
 
 

@@ -182,6 +182,8 @@ class RobustAggregation(Strategy):
             return None, None
         self.trust_state = outcome.trust
         self._journal.publish(replace(outcome.report, faults=(*outcome.report.faults, *pending.absent)))
+        if outcome.report.reason is not None:
+            log(WARNING, "round %d moves nothing: %s", server_round, outcome.report.reason)
         return self._server_step(server_round, pending, outcome)
 
     def configure_evaluate(

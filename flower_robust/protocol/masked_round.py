@@ -13,7 +13,7 @@ import torch
 from flower_robust.aggregation import Rule, Weighting
 from flower_robust.commitments import Identity, Roster
 from flower_robust.commitments.keys import KeyAnnouncement
-from flower_robust.errors import ClientFault, NoReply, RobustError, RoundAborted, SumOutOfRange
+from flower_robust.errors import ClientFault, NoReply, RobustError, RoundAborted, SumOutOfRange, Unfollowed
 from flower_robust.masking.masks import Opener, open_weighted
 from flower_robust.protocol import disputes, recheck, server_challenge, server_inspect, server_open
 from flower_robust.protocol.announcement import announce
@@ -39,15 +39,17 @@ Answer = tuple[str, Field | ClientFault]
 class MaskedOutcome:
     """`aggregate` Float32[d]; `decision`: geometry, weights and evidence; `faults`: who is blamed; `alarms`: by client,
     why it refused the server; `opened`: what the next round announces; `share`: which multiple of the opened mean the
-    aggregate is.
+    aggregate is. Where too few clients point with the reference nothing is opened, the aggregate is zero as that of an
+    unmasked round in which none does, and `reason` says so.
     """
 
     aggregate: npt.NDArray[np.float32]
     decision: Decision
     faults: tuple[ClientFault, ...]
     alarms: Mapping[str, RobustError]
-    opened: Opened
+    opened: Opened | None
     share: float
+    reason: Unfollowed | None = None
 
 
 class Floor(ABC):
@@ -168,6 +170,9 @@ def finish_masked_round(
         measured = measure(server_inspect.reinspect(inspected, lies), entropy())
         floor.faults += measured.faults
         decided, decision = _decided(measured, rule, trust)
+        if isinstance(decided, Unfollowed):
+            nothing = np.zeros(terms_of(floor.round.plan).d, np.float32)
+            return MaskedOutcome(nothing, decision, tuple(floor.faults), floor.alarms, None, 0.0, decided)
         opened = _opened(floor, decided, entropy, opener)
     except RobustError as reason:
         raise RoundAborted(reason, floor.faults, floor.alarms) from reason
@@ -199,7 +204,7 @@ def settled(floor: Floor, inspected: Inspected) -> list[ClientFault]:
     return disputes.settle(inspected, answers)
 
 
-def _decided(measured: Measured, rule: Rule, trust: Mapping[str, float]) -> tuple[Decided, Decision]:
+def _decided(measured: Measured, rule: Rule, trust: Mapping[str, float]) -> tuple[Decided | Unfollowed, Decision]:
     """Step 4: one weighted sum where the rule is a weighting, disjoint groups where it needs rows."""
     rule = rule.reseeded(measured.inspected.challenged.round.plan.round)
     return weigh(measured, rule, trust) if isinstance(rule, Weighting) else group(measured, rule, trust)

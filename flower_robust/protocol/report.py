@@ -16,8 +16,9 @@ class RoundReport:
     the rule gave them and `weights` what the sum used after trust (None for coordinate-wise rules), both by name;
     `squared_distances` [n][n] and `squared_norms` [n] in the update's unit squared; `trust` after the round;
     `seconds` by step; `received_bytes` by name; `exchanges`: how often messages went out and back; `reason`: why there
-    is no aggregate, None if there is one. In masked rounds: `sent_bytes` of the protocol by name; `refusals`, who did
-    not answer and why, in its own words; `audits`, what became of each client's audit of the server.
+    is no aggregate, or a masked one of zero; None if there is one. In masked rounds: `sent_bytes` of the protocol by
+    name; `refusals`, who did not answer and why, in its own words; `audits`, what became of each client's audit of the
+    server.
     """
 
     run_id: int

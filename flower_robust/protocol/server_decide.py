@@ -11,7 +11,15 @@ import torch
 
 from flower_robust.aggregation import Geometry, Reference, Rule, Weighting
 from flower_robust.commitments.transcript import derived
-from flower_robust.errors import ClientFault, DigestMismatch, IsolatingWeights, NotEnoughShares, WrongShare, accused
+from flower_robust.errors import (
+    ClientFault,
+    DigestMismatch,
+    IsolatingWeights,
+    NotEnoughShares,
+    Unfollowed,
+    WrongShare,
+    accused,
+)
 from flower_robust.masking.decoding import correctable, open_shares
 from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.squares import Squares, pairs, public_squared_norms, read_squares
@@ -86,19 +94,23 @@ def measure(inspected: Inspected, seed: bytes) -> Measured:
     )
 
 
-def weigh(measured: Measured, rule: Weighting, trust: Mapping[str, float]) -> tuple[Decided, Decision]:
+def weigh(measured: Measured, rule: Weighting, trust: Mapping[str, float]) -> tuple[Decided | Unfollowed, Decision]:
     """One sum: the rule's weights times trust, as integers.
 
         w_i in {0, 1, 2, 3}·85        as near to the decided `voices` in direction as `min_accepted` carriers allow
 
     Raises TooFewRows below the rule's breakdown point and IsolatingWeights if fewer than `min_accepted` clients are
-    left, or have any weight: no honest client would unmask it.
+    left, or have any weight: no honest client would unmask it. Where they are few because they do not point with the
+    reference, nothing went wrong: no sum is decided, but Unfollowed.
     """
     fewest = _require_enough(measured)
     geometry = sized(measured.geometry, measured.inspected.challenged.round.roster.sizes(measured.names))
     decision = decide(geometry, rule, measured.names, [trust[name] for name in measured.names])
     cap = terms_of(measured.inspected.challenged.round.plan).weight_cap
     row = integer_weights(voices(decision, rule).numpy(), fewest, cap)
+    found = carriers(np.array(row, np.uint8), cap)
+    if rule.needs_reference and found < fewest and not _only_in_quarantine(decision):
+        return Unfollowed(repr(rule), found, fewest), decision
     return _decided(measured, [dict(zip(measured.dealers, row, strict=True))]), decision
 
 
@@ -149,6 +161,11 @@ def integer_weights(weights: Sequence[float] | np.ndarray, fewest: int, weight_c
     cosines = rows @ values / np.linalg.norm(rows, axis=1)
     best = np.lexsort((rows.sum(1), cosines.round(12), (rows > 0).sum(1), carried))[-1]
     return [PARAMETERS.weight_unit * int(k) for k in rows[best]]
+
+
+def _only_in_quarantine(decision: Decision) -> bool:
+    assert decision.rule_weights is not None and decision.weights is not None
+    return bool(decision.rule_weights.any()) and not bool(decision.weights.any())
 
 
 def _require_enough(measured: Measured) -> int:

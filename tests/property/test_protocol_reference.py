@@ -13,6 +13,7 @@ from flower_robust.errors import (
     IsolatingWeights,
     NonZeroSharing,
     RoundAborted,
+    Unfollowed,
     WrongShare,
 )
 from flower_robust.masking import ring
@@ -169,14 +170,27 @@ def test_a_row_of_almost_no_length_does_not_scale_the_others_up() -> None:
     assert 0.8 < np.linalg.norm(outcome.aggregate) / np.linalg.norm(aggregate) < 1.02
 
 
-def test_where_too_few_rows_point_with_the_reference_nothing_is_opened() -> None:
+@pytest.mark.parametrize(("sign", "found"), [(-1, 0), (0, 0), (1, 2)])
+def test_where_too_few_rows_point_with_the_reference_the_round_ends_as_an_unmasked_one_of_zero(sign, found) -> None:
+    """Three must carry a sum; nobody is blamed, nothing is opened, and trust hears what was decided."""
     world = World(n=7, t=1)
     updates = world.updates()
+    updates |= {name: -row for name, row in updates.items() if sign == 1 and name not in ("h0", "h1")}
+    reference = (sign * world.updates()["h0"]).astype(np.float32)
+    outcome = world.run(ReferenceTrust(), updates, reference=reference)
+    plain, _ = clear(world, updates, ReferenceTrust(), reference)
+    assert outcome.opened is None and outcome.share == 0 and not outcome.aggregate.any()
+    assert isinstance(outcome.reason, Unfollowed) and (outcome.reason.found, outcome.reason.required) == (found, 3)
+    assert "ReferenceTrust(): found" in str(outcome.reason) and not outcome.faults and not outcome.alarms
+    assert [e.weight for e in outcome.decision.evidence] == pytest.approx([e.weight for e in plain.evidence], abs=0.05)
+    assert [e.cosine for e in outcome.decision.evidence] == pytest.approx([e.cosine for e in plain.evidence], abs=0.05)
+
+
+def test_a_reference_that_only_clients_in_quarantine_follow_ends_the_round() -> None:
+    """As unmasked: a decision that nobody has a say in is no decision."""
+    world = World(n=7, t=1)
     with pytest.raises(RoundAborted) as aborted:
-        world.run(ReferenceTrust(), updates, reference=-updates["h0"])
-    assert isinstance(aborted.value.reason, IsolatingWeights)
-    with pytest.raises(RoundAborted) as aborted:
-        world.run(ReferenceTrust(), updates, reference=np.zeros(world.d, np.float32))
+        world.run(ReferenceTrust(), trust=dict.fromkeys(world.names, 0.0), reference=world.updates()["h0"])
     assert isinstance(aborted.value.reason, IsolatingWeights)
 
 

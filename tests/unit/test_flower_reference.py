@@ -117,6 +117,29 @@ def test_a_round_that_opens_nothing_loses_nothing(tmp_path):
     assert [server_round for server_round, _ in asked.rounds] == [1, 2]
 
 
+def test_a_round_that_nobody_follows_moves_nothing_and_the_run_goes_on(tmp_path):
+    """Nobody is at fault: as unmasked, where the sum of no rows is zero; the round after announces the one before."""
+
+    def turning(server_round, arrays):
+        return Asked(-0.05 if server_round == 2 else 0.05)(server_round, arrays)
+
+    nodes = MaskedNodes(4, tmp_path)
+    metrics = {"masked_metrics": {"loss": 1.0}}
+    hidden = masked(nodes.roster, rule=ReferenceTrust(), reference=turning, masking=metrics)
+    models = trajectory(hidden, nodes.grid(), 3)
+    shown = plain(nodes, rule=ReferenceTrust(), reference=turning)
+    other = trajectory(shown, FakeGrid(robust_nodes(nodes.identities)), 3)
+    assert (moving(models[2]) == moving(models[1])).all() and (moving(other[2]) == moving(other[1])).all()
+    assert np.linalg.norm(moving(models[3]) - moving(models[2])) > 0.2
+    still, after = hidden.history[1:]
+    assert still.reason == "ReferenceTrust(): found 0 clients that point the reference's way, required 3 for a sum"
+    assert [hidden.history[k].reason for k in (0, 2)] == [None, None] and not still.faults
+    assert still.accepted == NAMES[:4] and set(still.weights.values()) == {0.0} and still.exchanges == 2
+    assert set(after.audits.values()) == {"done"}
+    for mine, yours in zip(hidden.history, shown.history, strict=True):
+        assert all(mine.trust[name].mean == pytest.approx(yours.trust[name].mean, abs=0.02) for name in NAMES[:4])
+
+
 def test_a_site_that_wants_no_reference_says_so(tmp_path):
     nodes = MaskedNodes(5, tmp_path, demands=Demands(no_reference=True))
     with pytest.raises(QuorumNotReached):

@@ -10,7 +10,7 @@ import pytest
 from flwr.app import Context, Message, RecordDict
 
 from flower_robust import Demands, PeerMasking
-from flower_robust.aggregation import GeometricMedian, Mean
+from flower_robust.aggregation import GeometricMedian, Mean, ReferenceTrust
 from flower_robust.errors import ConfigurationError, FaultyServer
 from flower_robust.flower.masking import check_masking
 from flower_robust.flower.site import demands_of, refuse_unmasked
@@ -107,3 +107,16 @@ def test_a_threshold_that_leaves_no_room_for_f_is_warned_of(threshold, warned, c
         check_masking(PeerMasking(threshold=threshold), GeometricMedian(f=2), 10, None, 1.0)
     said = [line for line in caplog.messages if "10 clients opens nothing, since 9 must carry" in line]
     assert len(said) == warned
+
+
+@pytest.mark.parametrize(
+    ("rule", "n", "warned"), [(ReferenceTrust(), 4, True), (ReferenceTrust(), 5, False), (Mean(), 4, False)]
+)
+def test_where_few_must_follow_the_reference_it_is_said_once(rule, n, warned, caplog):
+    """t = 1: three carry a sum, of four hospitals more than a half."""
+    with caplog.at_level(logging.WARNING, logger="flwr"):
+        check_masking(PeerMasking(threshold=1), rule, n, None, 1.0)
+    said = [
+        line for line in caplog.messages if "fewer than 3 of 4 clients point the reference's way moves nothing" in line
+    ]
+    assert len(said) == warned and len(caplog.messages) == warned
