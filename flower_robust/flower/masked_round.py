@@ -124,6 +124,7 @@ class MaskedRound:
             previous=self._previous,
             entropy=lambda: os.urandom(32),
             opener=self._opener,
+            step=self.layout.d,
         )
         self.opened, self._previous = found.opened, None if found.opened else self._previous
         after = trust.update(state, with_faults(found.decision.evidence, found.faults, state.names))

@@ -162,8 +162,12 @@ def finish_masked_round(
     previous: Opened | None,
     entropy: Callable[[], bytes],
     opener: Opener = open_weighted,
+    step: int | None = None,
 ) -> MaskedOutcome:
-    """Everything after step 1, whatever the transport. Raises RoundAborted as `run_masked_round` does."""
+    """Everything after step 1, whatever the transport. Raises RoundAborted as `run_masked_round` does.
+
+    `step`: how many of a row's d floats are the update, where others ride beside it; None: all.
+    """
     try:
         inspected = _inspected(floor, submissions, previous)
         floor.faults += (lies := settled(floor, inspected))
@@ -176,7 +180,7 @@ def finish_masked_round(
         opened = _opened(floor, decided, entropy, opener)
     except RobustError as reason:
         raise RoundAborted(reason, floor.faults, floor.alarms) from reason
-    aggregate, share = conclude_masked(opened, decision, rule)
+    aggregate, share = conclude_masked(opened, decision, rule, step)
     return MaskedOutcome(aggregate, decision, (*floor.faults, *opened.faults), floor.alarms, opened, share)
 
 
@@ -243,18 +247,20 @@ def _rechecked(floor: Floor, decided: Decided, seed: bytes) -> list[ClientFault]
     return recheck.name_wrapped(decided, replies, seed)
 
 
-def conclude_masked(opened: Opened, decision: Decision, rule: Rule) -> tuple[npt.NDArray[np.float32], float]:
+def conclude_masked(
+    opened: Opened, decision: Decision, rule: Rule, step: int | None = None
+) -> tuple[npt.NDArray[np.float32], float]:
     """The aggregate Float32[d], and which multiple of the opened mean it is; for a rule that sees group means its value
     on them, and 1."""
     if decision.weights is not None:
-        share = share_of_mean(opened, decision, rule)
+        share = share_of_mean(opened, decision, rule, step)
         mean: npt.NDArray[np.float32] = opened.means[0]
         return mean * np.float32(share), share
     aggregate: npt.NDArray[np.float32] = rule(torch.from_numpy(opened.means)).numpy()
     return aggregate, 1.0
 
 
-def share_of_mean(opened: Opened, decision: Decision, rule: Rule) -> float:
+def share_of_mean(opened: Opened, decision: Decision, rule: Rule, step: int | None = None) -> float:
     """What the opened mean o is multiplied by to be the aggregate of a weighting.
 
         Σ w_i                                      where rows count as they are, or clipped: the rest is weight on zero
@@ -262,12 +268,13 @@ def share_of_mean(opened: Opened, decision: Decision, rule: Rule) -> float:
 
     The second is the multiple of o nearest to what the rule asked for, and never longer: the bracket as the sketches
     say, in which all lengths are distorted alike, the last ‖o‖ exact. Σ w_i would not do there: the shorter a row, the
-    larger its weight, so one row of almost no length would scale the others up without bound.
+    larger its weight, so one row of almost no length would scale the others up without bound. Where o has more than its
+    first `step` floats, the exact length is theirs: what rides beside must not shorten the step.
     """
     assert decision.weights is not None
     if not rule.needs_reference:
         return float(decision.weights.sum())
-    decided, length = opened.decided, float(np.linalg.norm(opened.means[0].astype(np.float64)))
+    decided, length = opened.decided, float(np.linalg.norm(opened.means[0][:step].astype(np.float64)))
     round = decided.challenged.round
     row = decided.weights[0][[round.position(name) for name in decision.names]].astype(np.float64)
     mean = row / row.sum()

@@ -54,6 +54,17 @@ def test_four_hospitals_masked_and_unmasked_follow_the_reference_alike(scale, st
         assert all(mine.trust[name].mean == pytest.approx(yours.trust[name].mean, abs=0.05) for name in NAMES[:4])
 
 
+@pytest.mark.parametrize("norm_bound", [4.0, 40.0, 90.0])
+def test_what_rides_beside_the_step_does_not_shorten_it(norm_bound, tmp_path):
+    """A metric at its bound is C/64 long in the row: beside updates of 0.45, 1.4 where C = 90."""
+    nodes = MaskedNodes(4, tmp_path)
+    options = {"rule": ReferenceTrust(), "reference": Asked(), "norm_bound": norm_bound}
+    strategy = masked(nodes.roster, masking=BESIDE, **options)
+    old, new = trajectory(strategy, nodes.grid(), 1)
+    length = np.linalg.norm(moving(new) - moving(old))
+    assert strategy.history[0].reason is None and 0.97 < length / (0.05 * 22**0.5) < 1.001
+
+
 def test_the_function_is_asked_once_a_round_before_anybody_trains(tmp_path):
     nodes, asked = MaskedNodes(4, tmp_path), Asked()
     nodes.tampers = {NAMES[0]: lambda message, reply: asked.heard.append(heard_of(message)) or reply}
