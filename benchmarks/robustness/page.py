@@ -17,6 +17,7 @@ SECTIONS: dict[str, Callable[[Results], str]] = {
     "no-attack": tables.no_attack_table,
     "hospitals": tables.hospitals_table,
     "adaptive": tables.adaptive_table,
+    "aimed": tables.aimed_table,
     "backdoor": tables.backdoor_table,
     "bounds": tables.bounds_table,
     "parts": tables.parts_table,

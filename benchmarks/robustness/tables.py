@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from benchmarks.robustness.cells import Setting
-from benchmarks.robustness.presets import ADAPTIVE, BOUNDS, DECLARED, MASKED, OURS
+from benchmarks.robustness.presets import ADAPTIVE, AIMED, BOUNDS, DECLARED, MASKED, OURS, REFERENCE
 from benchmarks.robustness.results import DEFAULT, Results, framed, markdown, shown, triggered
 
 LIFTED = ("trmean", "geomed", "multikrum")
@@ -68,6 +68,20 @@ def hospitals_table(results: Results) -> str:
 def adaptive_table(results: Results) -> str:
     """The default under the threats that aim at it."""
     return _of_default(results, ADAPTIVE)
+
+
+def aimed_table(results: Results) -> str:
+    """The threats that go where the default does not look, over the seeds that every column has."""
+    names = ("mean", DEFAULT, REFERENCE, "reference with trust")
+    rows = []
+    for setting in results.settings:
+        for threat in AIMED:
+            best, seeds = results.best_peer(setting, threat), results.common([(setting, n, threat) for n in names])
+            if best is not None and (shared := sorted({*seeds} & {*best[2]})):
+                means = [shown(results.mean(setting, name, threat, shared)) for name in names]
+                peer = f"{shown(results.mean(setting, best[0], threat, shared))} {best[0]}"
+                rows.append([setting.name, threat, *means, peer, str(len(shared))])
+    return markdown(["setting", "threat", *names, "best peer", "seeds"], rows)
 
 
 def declared_table(results: Results) -> str:
