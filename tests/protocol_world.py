@@ -80,7 +80,7 @@ class World:
         )
         row = None
         if reference is not None:
-            row = PublicRow.of(reference, masking, self.norm_bound, hashlib.sha256(b"salt").digest())
+            row = PublicRow.of(reference, masking, hashlib.sha256(b"salt").digest())
             masking = replace(masking, reference=row.digest)
         plan = RoundPlan.create(
             run_id=self.run_id,

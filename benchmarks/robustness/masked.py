@@ -76,7 +76,7 @@ class MaskedDefender(Defender):
         """The plan; with the server's own row where the defence has one."""
         masking, row = self._terms(len(reference)), None
         if self.defence.reference:
-            row = PublicRow.of(reference, masking, self.norm_bound, os.urandom(32))
+            row = PublicRow.of(reference, masking, os.urandom(32))
             masking = replace(masking, reference=row.digest)
         return self._plan(masking), row
 

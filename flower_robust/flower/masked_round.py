@@ -225,7 +225,7 @@ class MaskedRounds:
         """The server's own update, fixed before anybody trains; what rides beside the step is zero in it."""
         if (update := draft.reference_row()) is None:
             return terms, None
-        row = PublicRow.of(masked.padded(update), terms, self.norm_bound, os.urandom(32))
+        row = PublicRow.of(masked.padded(update), terms, os.urandom(32))
         return replace(terms, reference=row.digest), row
 
     def _previous(self, run_id: int) -> Opened | None:

@@ -1,8 +1,9 @@
 """The server's own update as a public row: no mask, a secret of zero (docs/protocol.md, section 4).
 
-    x_r = rint(D ∘ r·min(1, C/‖r‖)·2^22/C),    v_l = P_l·x_r        everybody's share of v_l is v_l
+    x_r = rint(D ∘ r·2^22/‖r‖),    v_l = P_l·x_r        everybody's share of v_l is v_l
 
-A salted hash of x_r is in the plan, so that it is fixed before P is known; the sketch v is shown with the challenge,
+At length C, whatever ‖r‖: only directions are compared with it, so a short r is rounded no more coarsely than a long one
+is clipped. A salted hash of x_r is in the plan, so that it is fixed before P is known; the sketch v is shown with the challenge,
 and x_r itself to the one client that audits.
 """
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from flower_robust.commitments.transcript import digest
 from flower_robust.errors import ConfigurationError, FaultyServer, NonFiniteRows
 from flower_robust.masking import ring
-from flower_robust.masking.fixed_point import encode
+from flower_robust.masking.fixed_point import encode, norm
 from flower_robust.masking.parameters import PARAMETERS
 from flower_robust.masking.ring import Residues
 from flower_robust.masking.sketch import SketchMap, sketch
@@ -34,14 +35,14 @@ _BLOCKS = 64
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PublicRow:
-    """The server's row: `x` int32 [B·N]; `norm`: ‖r‖ before clipping, in the update's unit; `salt`: 32 bytes."""
+    """The server's row: `x` int32 [B·N]; `norm`: ‖r‖ in the update's unit; `salt`: 32 bytes."""
 
     x: npt.NDArray[np.int32]
     norm: float
     salt: bytes
 
     @classmethod
-    def of(cls, update: npt.NDArray[np.float32], terms: MaskingTerms, norm_bound: float, salt: bytes) -> Self:
+    def of(cls, update: npt.NDArray[np.float32], terms: MaskingTerms, salt: bytes) -> Self:
         """The row of r = `update` Float32[d] under these terms; `salt`: 32 fresh bytes.
 
         Raises ConfigurationError for another length or a value that is not finite: the caller's mistake.
@@ -49,10 +50,10 @@ class PublicRow:
         if update.shape != (terms.d,):
             raise ConfigurationError("reference", f"shape {update.shape}", f"[{terms.d}], as planned")
         try:
-            encoded = encode(update, norm_bound, terms.seed_signs)
+            length = norm(update)
         except NonFiniteRows:
             raise ConfigurationError("reference", "NaN or Inf", f"{terms.d} finite values") from None
-        return cls(encoded.x, encoded.norm, salt)
+        return cls(encode(update, length or 1.0, terms.seed_signs).x, length, salt)
 
     @property
     def digest(self) -> Digest:

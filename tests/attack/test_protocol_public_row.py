@@ -172,7 +172,7 @@ def test_the_auditor_of_a_round_is_shown_the_row_and_refuses_a_sketch_that_was_c
     sent = {i: Challenge.decode(server_challenge.challenge_for(stage.challenged, i), stage.sizes, i) for i in range(N)}
     assert {i for i in sent if sent[i].opened_row} == {who} and bytes(sent[who].opened_row) == row.opening
     client = stage.client(who)
-    other = PublicRow.of(-REFERENCE, stage.plan.masking, 1.0, row.salt)
+    other = PublicRow.of(-REFERENCE, stage.plan.masking, row.salt)
     P = sketch_map(stage.challenged.challenge, stage.sizes.B)
     late_ones = {
         "a sketch of another reference": {"reference": point(1 << 20)},

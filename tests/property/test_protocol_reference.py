@@ -63,7 +63,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("iid", [True, False])
 @pytest.mark.parametrize("rule", TRUSTING, ids=repr)
 def test_masked_and_unmasked_rounds_trust_the_reference_alike(rule: Weighting, iid: bool, norm: float) -> None:
-    """2.5 is beyond C = 1: the public row is clipped, the products and the length are those of the whole one."""
+    """2.5 is beyond C = 1: the public row is always C long, the products and the length are those of r."""
     for seed in range(3):
         world = World(n=9, d=8000, t=2, seed=seed)
         updates = hospital_updates(world, seed, iid)
@@ -154,6 +154,19 @@ def test_voices_scale_short_rows_down_and_nothing_up(rule: Weighting) -> None:
     lengths = torch.arange(1, 7, dtype=torch.float64) / 4
     expected = lengths.clamp(max=1) if rule.needs_reference else torch.ones(6, dtype=torch.float64)
     torch.testing.assert_close(shares[1:], expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("norm", [1e-2, 1e-6, 1e-12, 1e6])
+def test_a_reference_of_any_length_is_compared_by_its_direction(norm: float) -> None:
+    """2.4e-7 is one fixed-point step at C = 1: a row rounded to it would be nothing."""
+    world = World(n=7, t=1)
+    updates = world.updates()
+    reference = (norm / 0.5 * updates["h1"]).astype(np.float32)
+    outcome = world.run(ReferenceTrust(), updates, reference=reference)
+    plain, aggregate = clear(world, updates, ReferenceTrust(), reference)
+    assert (cosines(outcome.decision) - cosines(plain)).abs().max() < 0.02
+    assert cosine(outcome.aggregate, aggregate) > 0.99
+    assert np.linalg.norm(outcome.aggregate) == pytest.approx(np.linalg.norm(aggregate), rel=0.02)
 
 
 def test_a_row_of_almost_no_length_does_not_scale_the_others_up() -> None:

@@ -36,7 +36,7 @@ def plain(nodes: MaskedNodes, **options) -> RobustAggregation:
 
 @pytest.mark.parametrize(("scale", "strict"), [(0.05, False), (0.05, True), (4.0, False)])
 def test_four_hospitals_masked_and_unmasked_follow_the_reference_alike(scale, strict, tmp_path):
-    """4.0 in each of 22 floats is beyond C = 4: clipped in the row, not in its products nor in the result's length."""
+    """4.0 in each of 22 floats is beyond C = 4, as no client's update is: it shows in the result's length."""
     nodes, asked = MaskedNodes(4, tmp_path), Asked(scale)
     hidden = masked(nodes.roster, rule=ReferenceTrust(), reference=asked, masking={"strict": strict})
     models = trajectory(hidden, nodes.grid(), 2)

@@ -51,7 +51,7 @@ AUDIT = {
 }
 AUDIT_ROUND = 4
 """A round whose challenge draws h0 as auditor."""
-REFERENCED_ROUND = 2
+REFERENCED_ROUND = 11
 """As well: h0 is shown the server's own row."""
 REFERENCED = ("offer", "challenge", "sketch-reply")
 """The messages of a round with a reference that differ from those of one without."""
