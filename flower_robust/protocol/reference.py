@@ -2,9 +2,9 @@
 
     x_r = rint(D ∘ r·2^22/‖r‖),    v_l = P_l·x_r        everybody's share of v_l is v_l
 
-At length C, whatever ‖r‖: only directions are compared with it, so a short r is rounded no more coarsely than a long one
-is clipped. A salted hash of x_r is in the plan, so that it is fixed before P is known; the sketch v is shown with the challenge,
-and x_r itself to the one client that audits.
+At length C, whatever ‖r‖: only directions are compared with it, so a short r is not rounded away. A salted hash of x_r
+is in the plan, so that it is fixed before P is known; the sketch v is shown with the challenge, and x_r itself to the
+one client that audits.
 """
 
 from dataclasses import dataclass
