@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from flwr.app import ArrayRecord
@@ -31,6 +32,14 @@ def test_root_rows_are_training_rows_that_no_hospital_keeps(partition: str) -> N
     assert len(set(left.root.y.tolist())) > 5
     other = load_federation("digits", root_rows=50, **{**options, "seed": 4})
     assert other.root is not None and not torch.equal(other.root.X, left.root.X)
+
+
+def test_which_rows_are_set_aside_hangs_on_the_seed_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a draw of its own: with and without root rows the same hospitals have the same tests."""
+    drawn, default_rng = [], np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", lambda *seed: drawn.append(seed) or default_rng(*seed))
+    load_federation("breast-cancer", hospitals=4, partition="iid", seed=7, root_rows=20)
+    assert ([7, 2],) in drawn
 
 
 @pytest.mark.parametrize("standardise", ["pooled", "hospital", "none"])

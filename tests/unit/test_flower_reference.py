@@ -9,8 +9,9 @@ from flower_robust import Demands, RobustAggregation, robust_mod
 from flower_robust.aggregation import Mean, NearestNeighborMixing, ReferenceTrust
 from flower_robust.errors import ConfigurationError, QuorumNotReached
 from flower_robust.flower.envelope import ENVELOPE
+from flower_robust.protocol.reference import PublicRow
 from tests.flower_double import RUN_ID, FakeGrid, arrays_of, federation, model, record, robust_nodes, stock_app
-from tests.flower_masked import C, MaskedNodes, answered, at, masked, moving, phase_of, silent, trajectory
+from tests.flower_masked import C, MaskedNodes, answered, at, masked, moving, phase_of, silent, trajectory, updates
 
 NAMES = tuple(f"hospital-{i}" for i in range(7))
 BESIDE = {"masked_metrics": {"loss": 0.5}}
@@ -107,15 +108,46 @@ def test_attackers_that_oppose_the_reference_have_no_weight(tmp_path):
     assert all(w == 0 for w in weights[:3]) and min(weights[3:]) > 0
 
 
-def opposed(nodes: MaskedNodes, i: int):
-    """Participant i, who steps the other way."""
+def opposed(nodes: MaskedNodes, i: int, step: float = -0.1):
+    """Participant i, who steps the other way, or as far as is said."""
 
     def away(old):
-        return {k: (a - 0.1).astype(a.dtype) if a.dtype.kind == "f" else a for k, a in old.items()}
+        return {k: (a + step).astype(a.dtype) if a.dtype.kind == "f" else a for k, a in old.items()}
 
     app = stock_app(away, mods=[robust_mod(nodes.identities[i], roster=nodes.roster, audit_folder=nodes.folder)])
     context = Context(RUN_ID, 1000 + i, {}, RecordDict(), {})
     return lambda message: answered(app, message, context)
+
+
+def test_the_report_says_which_factors_made_the_step(tmp_path):
+    """With one hospital of almost no step the decided weights, which carry it to the reference's length, are others."""
+    nodes = MaskedNodes(5, tmp_path)
+    nodes.nodes[1000] = opposed(nodes, 0, 1e-4)
+    strategy = masked(nodes.roster, rule=ReferenceTrust(), reference=Asked())
+    old, new = trajectory(strategy, nodes.grid(), 1)
+    weights = strategy.history[0].weights
+    rows = np.concatenate([np.full((1, 22), 1e-4), updates(5, old)[1:]])
+    expected = np.array([weights[name] for name in NAMES[:5]]) @ rows
+    np.testing.assert_allclose(moving(new) - moving(old), expected, atol=1e-3)
+    assert sum(weights.values()) < 1 < sum(strategy.history[0].rule_weights.values())
+
+
+def test_the_reference_takes_the_place_of_the_step_in_the_row_under_a_fresh_salt(tmp_path, monkeypatch):
+    given, of = [], PublicRow.of
+    monkeypatch.setattr(PublicRow, "of", lambda *arguments: given.append(arguments) or of(*arguments))
+
+    def rising(server_round, arrays):
+        floats = {n: a for n, a in arrays_of(arrays).items() if a.dtype.kind == "f"}
+        return record({n: np.arange(a.size).reshape(a.shape) / 100 + 0.01 for n, a in floats.items()})
+
+    nodes = MaskedNodes(4, tmp_path)
+    strategy = masked(nodes.roster, rule=ReferenceTrust(), reference=rising, masking=BESIDE)
+    strategy.start(nodes.grid(), record(model()), num_rounds=3)
+    salts = {salt for _, _, salt in given}
+    assert len(salts) == 3 and all(len(salt) == 32 and any(salt) for salt in salts)
+    for row, terms, _ in given:
+        assert len(row) == terms.d > 22 and not row[22:].any()
+        np.testing.assert_allclose(row[:22], moving(arrays_of(rising(1, record(model())))), rtol=1e-6)
 
 
 def test_a_round_that_opens_nothing_loses_nothing(tmp_path):
