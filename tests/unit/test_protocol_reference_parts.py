@@ -1,5 +1,6 @@
 """The parts that read a reference, one at a time: what a whole honest round does not tell apart."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from flower_robust.protocol.masked_round import share_of_mean
 from flower_robust.protocol.norms import impossible
 from flower_robust.protocol.reference import PublicRow
 from flower_robust.protocol.server_decide import _beside, _consistent
+from flower_robust.protocol.terms import NO_DIGEST, MaskingTerms
 from tests.protocol_world import World
 
 M, C = PARAMETERS.m, PARAMETERS.c
@@ -93,3 +95,16 @@ def test_the_aggregate_never_points_against_what_was_opened(decided: list[float]
     challenged = SimpleNamespace(challenged=SimpleNamespace(round=round), weights=np.array([[255, 0]], np.uint8))
     opened = SimpleNamespace(decided=challenged, means=np.array([[0.6, 0.8, 7.0]], np.float32))
     assert share_of_mean(opened, decision, ReferenceTrust(), 2) == pytest.approx(share)
+
+
+def test_terms_have_one_encoding() -> None:
+    terms = World(n=5, t=1).plan(Mean()).masking
+    assert terms is not None and not terms.has_reference
+    with_one = replace(terms, reference=b"\x01" * 32)
+    for each in (terms, with_one):
+        assert MaskingTerms.decode(each.encode()) == each
+    assert with_one.encode()[: len(terms.encode())] == terms.encode()
+    with pytest.raises(ValueError, match="found 13 fields"):
+        MaskingTerms.decode(terms.encode() + (32).to_bytes(4, "big") + NO_DIGEST)
+    with pytest.raises(ValueError, match="another length"):
+        MaskingTerms.decode(terms.encode() + (31).to_bytes(4, "big") + bytes(31))
