@@ -69,7 +69,7 @@ class MaskedDefender(Defender):
             )
         except RoundAborted as aborted:
             return torch.zeros(rows.shape[1]), fault_evidence(aborted.faults, self.names)
-        self.previous = outcome.opened
+        self.previous = outcome.opened or self.previous
         return torch.from_numpy(outcome.aggregate), with_faults(outcome.decision.evidence, outcome.faults, self.names)
 
     def _planned(self, reference: NDArray[np.float32]) -> tuple[RoundPlan, PublicRow | None]:
