@@ -20,7 +20,8 @@ def plot_all(results: Results, folder: Path) -> list[Path]:
 
 
 def _defences(results: Results) -> list[str]:
-    return sorted({defence for setting in results.settings for defence in results.defences(setting)})
+    """Those that ran under all fixed threats somewhere."""
+    return sorted({name for s in results.settings for name in results.defences(s) if results.worst(s, name)})
 
 
 def _worst_cases(results: Results, folder: Path) -> Path:
@@ -55,16 +56,17 @@ def _curves(setting: Setting, results: Results, folder: Path) -> Path:
     """Each defence under the threat that hurts it most."""
     figure, axes = plt.subplots(figsize=(8, 5))
     for defence in results.defences(setting):
-        runs = [run for threat in FIXED for run in results.runs(setting, defence, threat).values()]
-        if not runs:
+        if results.worst(setting, defence) is None:
             continue
+        runs = [run for threat in FIXED for run in results.runs(setting, defence, threat).values()]
         worst = min(runs, key=score)
         width = 2.5 if defence == "default" else 0.8
         axes.plot(worst.accuracy, label=f"{defence}: {worst.cell.threat}", linewidth=width)
     axes.set_title(setting.name)
     axes.set_xlabel("round")
     axes.set_ylabel("test accuracy under its worst threat and seed")
-    axes.legend(fontsize=6)
+    if axes.lines:
+        axes.legend(fontsize=6)
     return _saved(figure, folder / f"curves-{setting.name.replace(' ', '-').replace('=', '')}.png")
 
 
