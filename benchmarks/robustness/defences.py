@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from benchmarks.robustness.cells import NORM_BOUNDS, Setting
-from benchmarks.robustness.peers import PEERS, FlowerMultiKrum, independent
+from benchmarks.robustness.peers import PEERS, Aggregator, independent
 from benchmarks.robustness.threats import SKETCH_BIAS, SKETCH_NOISE
 from flower_robust.aggregation import (
     AdaptiveClipping,
@@ -33,22 +32,19 @@ EARLY = 10
 
 @dataclass(frozen=True)
 class Defence:
-    """rule: from f to a rule, or to a peer's function of rows; by_rows: weighted by each participant's row count.
+    """rule: from f to a rule, or to a function of rows and of how many rows everybody declares, as peers have.
 
-    counted: whether the rule is a function of rows and of what everybody declares;
     sized: whether the roster declares rows, as a deployment's does; momentum: the clients'; bounded: whether updates
     are clipped to the setting's norm bound C; bound_share: how much of C is the bound;
     masked: whether rounds run masked (benchmarks.robustness.masked).
     """
 
     name: str
-    rule: Callable[[int], Rule | Callable[..., Tensor]]
+    rule: Callable[[int], Rule | Aggregator]
     momentum: float = MOMENTUM
     bounded: bool = True
     trust: BetaTrust | None = None
     reference: bool = False
-    by_rows: bool = False
-    counted: bool = False
     sized: bool = True
     masked: bool = False
     bound_share: float = 1.0
@@ -67,14 +63,12 @@ class Defender:
         self.quarantined = [0] * setting.n
         self.decided, self.early_trust = 0, list[float]()
         self.rows = torch.tensor(sizes, dtype=torch.float64)
-        if defence.counted:
-            self.rule = partial(self.rule, counts=self.rows)
         self.sizes = capped_sizes(sizes, sizes) if defence.sized else None
 
     def preview(self, rows: Tensor, reference: Tensor) -> Tensor:
         """The aggregate of rows Float[n, d] if they were sent; nothing changes."""
         if not isinstance(self.rule, Rule):
-            return independent(self.rule)(rows)
+            return independent(self.rule)(rows, self.rows)
         return self._decided(rows, reference, 0, torch.Generator())[0]
 
     def aggregate(self, rows: Tensor, reference: Tensor, biased: int, generator: torch.Generator) -> Tensor:
@@ -93,10 +87,8 @@ class Defender:
         return [round(self.state[name].mean, 4) for name in self.names] if self.defence.trust else []
 
     def _decided(self, rows: Tensor, reference: Tensor, biased: int, generator: torch.Generator):
-        if self.defence.by_rows:
-            return weighted_sum(self.rows / self.rows.sum(), rows), ()
         if not isinstance(self.rule, Rule):
-            return self.rule(rows), ()
+            return self.rule(rows, self.rows), ()
         trust = self.defence.trust.weights(self.state, self.names) if self.defence.trust else [1.0] * len(rows)
         server_side = reference if self.defence.reference else None
         if biased and isinstance(self.rule, Weighting):
@@ -119,10 +111,14 @@ def sketched(geometry: Geometry, biased: int, generator: torch.Generator) -> Geo
     return Geometry(geometry.squared_distances * factor, geometry.squared_norms * norms, geometry.reference)
 
 
+def _by_rows(rows: Tensor, counts: Tensor) -> Tensor:
+    return weighted_sum(counts / counts.sum(), rows)
+
+
 _OURS = (
-    Defence("fedavg", lambda f: Mean(), momentum=0.0, bounded=False, by_rows=True),
+    Defence("fedavg", lambda f: _by_rows, momentum=0.0, bounded=False),
     Defence("mean", lambda f: Mean()),
-    Defence("honest only", lambda f: lambda rows: rows[: len(rows) - f].mean(0)),
+    Defence("honest only", lambda f: lambda rows, counts: rows[: len(rows) - f].mean(0)),
     Defence("default", default_rule, trust=BetaTrust()),
     Defence("default with reference", default_rule, trust=BetaTrust(), reference=True),
     Defence("default without trust", default_rule),
@@ -141,4 +137,3 @@ _OURS = (
 
 DEFENCES: dict[str, Defence] = {defence.name: defence for defence in _OURS}
 DEFENCES |= {name: Defence(name, rule) for name, rule in PEERS.items()}
-DEFENCES["flower multikrum"] = Defence("flower multikrum", FlowerMultiKrum, counted=True)

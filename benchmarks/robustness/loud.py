@@ -67,9 +67,8 @@ def trust_table(results: Results) -> str:
 
 def cost_table(results: Results) -> str:
     """Runs of loud threats on heart by what the attack costs a mean, and in how many trust tells who it was."""
-    rows = []
+    rows, found = [], [costs(results, defence, HEART) for defence in (DEFAULT, REFERENCE)]
     for label, low, high in BANDS:
-        found = [costs(results, defence, HEART) for defence in (DEFAULT, REFERENCE)]
         rows.append([label, *(_share([run for lost, run in pairs if low <= lost < high]) for pairs in found)])
     return markdown(["a mean loses", DEFAULT, REFERENCE], rows)
 

@@ -10,11 +10,11 @@ from types import ModuleType
 
 import numpy as np
 import torch
-from flwr.serverapp.strategy.fedtrimmedavg import trim_mean
 from flwr.serverapp.strategy.multikrum import select_multikrum
 from torch import Tensor
 
-Aggregator = Callable[[Tensor], Tensor]
+Aggregator = Callable[[Tensor, Tensor], Tensor]
+"""From rows Float[n, d] and how many rows of its own each participant declares, Float64[n], to the aggregate."""
 
 
 def _without_torchvision() -> tuple[ModuleType, ModuleType]:
@@ -36,7 +36,7 @@ rules, mixings = _without_torchvision()
 class Content:
     """What Flower's selection reads of a reply: one array record, without its way through bytes; and its row count."""
 
-    def __init__(self, row: Tensor, count: float = 1.0) -> None:
+    def __init__(self, row: Tensor, count: float) -> None:
         self.row, self.count = row.numpy(), count
         self.array_records = {"arrays": self}
 
@@ -53,7 +53,8 @@ class Pipeline:
     def __init__(self, *steps: Callable[[Tensor], Tensor]) -> None:
         self.steps = steps
 
-    def __call__(self, rows: Tensor) -> Tensor:
+    def __call__(self, rows: Tensor, counts: Tensor) -> Tensor:
+        del counts
         rows = rows.clone()
         for step in self.steps:
             rows = step(rows)
@@ -81,15 +82,6 @@ class FlowerMultiKrum:
         return torch.from_numpy(np.average([content.row for content in chosen], axis=0, weights=weights)).to(rows)
 
 
-def _flower_median(f: int) -> Aggregator:
-    del f
-    return lambda rows: torch.from_numpy(np.median(rows.numpy(), axis=0))
-
-
-def _flower_trimmed(f: int) -> Aggregator:
-    return lambda rows: torch.from_numpy(trim_mean(rows.numpy(), f / len(rows) + 1e-9))
-
-
 _RULES: dict[str, Callable[[int], object]] = {
     "median": lambda f: rules.Median(),
     "trmean": rules.TrMean,
@@ -102,6 +94,7 @@ PEERS: dict[str, Callable[[int], Aggregator]] = {
     **{f"byzfl nnm+{name}": _byzfl(_RULES[name], nnm=True) for name in ("trmean", "geomed", "multikrum")},
     **{f"byzfl arc+nnm+{name}": _byzfl(_RULES[name], nnm=True, arc=True) for name in ("geomed", "multikrum")},
     "byzfl cc": _byzfl(lambda f: rules.CenteredClipping(tau=1.0)),
+    "flower multikrum": FlowerMultiKrum,
 }
 """Flower's median and trimmed mean are ByzFL's, number for number (a test shows it), and so are not run twice; its Krum
 loses to its Multi-Krum; its Bulyan asks for 4f + 3 replies and at n = 10 and f = 2 skips every round. ByzFL's CAF does

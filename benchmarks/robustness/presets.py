@@ -22,10 +22,10 @@ SINGLE = (
 SETTINGS: dict[str, tuple[Setting, ...]] = {"main": MAIN, "corner": CORNER, "heart": HEART, "single": SINGLE}
 
 FIXED = ("none", "sign-flip", "label-flip", "mimic", "alie-1.5", "alie-10", "foe-0.5", "foe-2", "foe-10", "min-max")
-ADAPTIVE = ("opt-alie", "opt-foe", "slow-poison", "on-off", "lone", "sybil", "vouching", "min-sum", "label-shift",
-            "label-single", "backdoor", "gaussian", "sign-flip-10", "sideways", "ascent")  # fmt: skip
 AIMED = ("sideways", "ascent")
 """Made to go where company does not look."""
+ADAPTIVE = ("opt-alie", "opt-foe", "slow-poison", "on-off", "lone", "sybil", "vouching", "min-sum", "label-shift",
+            "label-single", "backdoor", "gaussian", "sign-flip-10", *AIMED)  # fmt: skip
 QUIET = ("mimic", "alie-1.5", "min-max", "min-sum", "sybil", "vouching", "opt-alie", "opt-foe", "slow-poison",
          "backdoor", "lone", "on-off")  # fmt: skip
 """Threats made to stay within the spread or the number of honest updates, or not to attack in every round."""
@@ -42,7 +42,7 @@ OURS = ("default", "default without sizes", "default without trust", "default wi
         REFERENCE)  # fmt: skip
 DEFENCE_SETS: dict[str, tuple[str, ...]] = {
     "baselines": BASELINES,
-    "peers": (*PEERS, "flower multikrum"),
+    "peers": tuple(PEERS),
     "ours": OURS,
     "bounds": BOUNDS,
 }

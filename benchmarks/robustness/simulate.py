@@ -160,7 +160,7 @@ def _decide(group: _Group, g: int, sent: Tensor, weights: Tensor, server_round: 
     generator = torch.Generator().manual_seed(seed_for(group.seed, server_round, threat.name))
     if group.f:
         preview = lambda x: defender.preview(_clipped(x, defender.norm_bound), reference)  # noqa: E731
-        harm = partial(_harm, group, weights.clone())
+        harm = partial(_harm, group, weights)
         bound = min(defender.norm_bound, NORM_BOUNDS[group.setting.dataset, group.setting.model])
         scene = Scene(rows, group.f, server_round, group.course.rounds, generator, preview, harm, bound)
         rows = _clipped(threat.malicious_rows(scene), defender.norm_bound)
@@ -170,19 +170,22 @@ def _decide(group: _Group, g: int, sent: Tensor, weights: Tensor, server_round: 
         weights += aggregate
 
 
-def _harm(group: _Group, weights: Tensor, step: Tensor, knowledge: Knowledge) -> Tensor:
-    """Mean of tanh(margin / 2) of the wrong answer over the training rows that are known: −1 where all is right."""
+def _harm(group: _Group, weights: Tensor, knowledge: Knowledge) -> Callable[[Tensor], Tensor]:
+    """Of a step: mean of tanh(margin / 2) of the wrong answer over the training rows that are known, −1 where all is
+    right."""
     malicious = range(group.setting.n - group.f, group.setting.n)
     members = range(group.setting.n) if knowledge is Knowledge.ALL else malicious
     rows = np.concatenate([group.pool.owners[i] for i in members])
-    X, y = group.pool.X[0, rows], group.pool.y[0, rows]
-    scores = outputs_of((weights + step)[None], group.layers, X[None])[-1][0]
-    if scores.shape[1] == 1:
-        margin = (1 - 2 * y.to(scores)) * scores[:, 0]
-    else:
-        right = scores.gather(1, y[:, None])
-        margin = (scores.scatter(1, y[:, None], -torch.inf).amax(1, keepdim=True) - right)[:, 0]
-    return torch.tanh(margin / 2).mean()
+    X, y = group.pool.X[:1, rows], group.pool.y[0, rows]
+
+    def of(step: Tensor) -> Tensor:
+        scores = outputs_of((weights + step)[None], group.layers, X)[-1][0]
+        if scores.shape[1] == 1:
+            return torch.tanh((0.5 - y.to(scores)) * scores[:, 0]).mean()
+        wrong = scores.scatter(1, y[:, None], -torch.inf).amax(1)
+        return torch.tanh((wrong - scores.gather(1, y[:, None])[:, 0]) / 2).mean()
+
+    return of
 
 
 def _clipped(rows: Tensor, bound: float) -> Tensor:

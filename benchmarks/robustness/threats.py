@@ -29,8 +29,8 @@ class Scene:
     """One round as the malicious participants see it.
 
     rows Float32[n, d]: what honest training gave (on poisoned rows where rows are poisoned), the f malicious ones last;
-    aggregate: what the defence would make of given rows; harm: how badly the model classifies known rows after a step
-    Float[d], differentiable; bound: C.
+    aggregate: what the defence would make of given rows; harm: from what is known to how badly the model classifies
+    known rows after a step Float[d], differentiable; bound: C.
     """
 
     rows: Tensor
@@ -39,7 +39,7 @@ class Scene:
     rounds: int
     generator: torch.Generator
     aggregate: Callable[[Tensor], Tensor]
-    harm: Callable[[Tensor, Knowledge], Tensor]
+    harm: Callable[[Knowledge], Callable[[Tensor], Tensor]]
     bound: float
 
     @property
@@ -158,8 +158,8 @@ def _ascent(scene: Scene, knowledge: Knowledge, strength: float) -> Tensor:
     known = scene.view(knowledge).known.float()
     share = strength * scene.f / len(scene.rows)
     honest = (1 - share) * known.mean(0)
-    harm = lambda step: scene.harm(honest + step, knowledge)  # noqa: E731
-    best = attacks_adaptive.ascent(known, harm, share * scene.bound, scene.generator)
+    harm = scene.harm(knowledge)
+    best = attacks_adaptive.ascent(known, lambda step: harm(honest + step), share * scene.bound, scene.generator)
     private = torch.randn(scene.f, len(best), generator=scene.generator)
     private = private / private.norm(dim=1, keepdim=True)
     return scene.bound * (PRIVATE * private + (1 - PRIVATE**2) ** 0.5 * best)

@@ -157,7 +157,7 @@ def integer_weights(weights: Sequence[float] | np.ndarray, fewest: int, weight_c
     scales = np.append(0.9 * steps[0], (steps[:-1] + steps[1:]) / 2)
     found = np.rint(thirds * np.minimum(1, values / scales[:, None])).astype(np.int64)
     rows = found[found.any(1)]
-    carried = np.minimum((rows * weight_cap >= rows.max(1)[:, None]).sum(1), fewest)
+    carried = [min(carriers(row, weight_cap), fewest) for row in rows]
     cosines = rows @ values / np.linalg.norm(rows, axis=1)
     best = np.lexsort((rows.sum(1), cosines.round(12), (rows > 0).sum(1), carried))[-1]
     return [PARAMETERS.weight_unit * int(k) for k in rows[best]]

@@ -41,16 +41,22 @@ def recorded(request: pytest.FixtureRequest) -> Recorded:
 
 SENT = ["keys", "submission", "sketch-reply", "echo", "unmask-reply", "recheck-reply", "disclosure"]
 SHOWN = ["offer", "challenge", "dispute", "decision", "unmask", "recheck"]
+ANSWERS = dict(zip(SHOWN[1:], ["sketch-reply", "disclosure", "echo", "unmask-reply", "recheck-reply"], strict=True))
 
 
 @pytest.mark.parametrize("step", SENT)
 def test_what_clients_send_is_read_by_the_server(recorded, step):
-    recorded.at_server(step, recorded.sent[step])
+    read = recorded.at_server(step, recorded.sent[step])
+    assert step == "keys" or read.encode() == recorded.sent[step]
 
 
 @pytest.mark.parametrize("step", SHOWN)
 def test_what_the_server_shows_is_read_by_the_client(recorded, step):
-    recorded.at_client(step, recorded.shown[step])
+    read = recorded.at_client(step, recorded.shown[step])
+    if step == "offer":
+        assert recorded.at_server("submission", read[1]).encode() == read[1]
+    else:
+        assert (read if step == "dispute" else read[1]) == recorded.sent[ANSWERS[step]]
 
 
 def mutations(message: bytes, count: int, seed: int) -> list[bytes]:

@@ -95,7 +95,7 @@ def test_on_off_attackers_attack_every_second_five_rounds() -> None:
 @pytest.mark.parametrize("name", [name for name, threat in THREATS.items() if threat.craft])
 def test_every_threat_leaves_the_honest_rows_alone(name: str) -> None:
     rows = rows_of(10, 20, 0, 0.5).float()
-    harm = lambda step, knowledge: step.sum()  # noqa: E731
+    harm = lambda knowledge: lambda step: step.sum()  # noqa: E731
     scene = Scene(rows, 3, 7, 40, torch.Generator().manual_seed(0), lambda x: x.mean(0), harm, 1.0)
     sent = THREATS[name].malicious_rows(scene)
     assert sent.shape == rows.shape and torch.equal(sent[:7], rows[:7]) and bool(torch.isfinite(sent).all())

@@ -226,9 +226,11 @@ def test_flowers_median_and_trimmed_mean_are_byzfls() -> None:
     from flwr.serverapp.strategy.fedtrimmedavg import trim_mean
 
     rows = torch.randn(10, 50, generator=torch.Generator().manual_seed(0))
-    assert np.allclose(trim_mean(rows.numpy(), 0.2), PEERS["byzfl trmean"](2)(rows).numpy(), atol=1e-6)
-    assert np.allclose(np.median(rows.numpy(), axis=0), PEERS["byzfl median"](2)(rows).numpy(), atol=1e-6)
-    assert Content(rows[0]).to_numpy_ndarrays()[0].shape == (50,)
+    assert np.allclose(trim_mean(rows.numpy(), 0.2), PEERS["byzfl trmean"](2)(rows, torch.ones(10)).numpy(), atol=1e-6)
+    assert np.allclose(
+        np.median(rows.numpy(), axis=0), PEERS["byzfl median"](2)(rows, torch.ones(10)).numpy(), atol=1e-6
+    )
+    assert Content(rows[0], 1.0).to_numpy_ndarrays()[0].shape == (50,)
 
 
 def test_unknown_names_are_refused_in_one_line(tmp_path) -> None:
