@@ -181,7 +181,7 @@ def _challenge(site: Site, memory: Memory, payload: bytes) -> Answered:
     state = _expected(memory, AwaitingChallenge, CHALLENGE)
     uploads = KeptUploads(site.folder, site.identity.name)
     audited = audited_upload(state.dealt)
-    B = Sizes.of(state.dealt.plan).B
+    B = _blocks(state)
     own = None if audited is None else uploads.load(audited, B)
     y = _own_y(uploads, state)
     try:
@@ -224,15 +224,19 @@ def _recheck(site: Site, memory: Memory, payload: bytes) -> Answered:
     return replace(memory, state=after), reply, {}
 
 
+def _blocks(state: AwaitingChallenge | AwaitingRecheck) -> int:
+    return Sizes.of(state.dealt.plan).B
+
+
 def _own_y(uploads: KeptUploads, state: AwaitingChallenge | AwaitingRecheck) -> Residues:
-    if (y := uploads.load(state.dealt.upload, Sizes.of(state.dealt.plan).B)) is None:
+    if (y := uploads.load(state.dealt.upload, _blocks(state))) is None:
         raise ConfigurationError("audit_folder", str(uploads.folder), "this round's y, which is gone")
     return y
 
 
 def _check_disk(uploads: KeptUploads, state: AwaitingChallenge | AwaitingRecheck) -> None:
     """ConfigurationError if what looks like the server's fault may be this site's disk: y is not what was written."""
-    if not uploads.intact(state.dealt.upload, Sizes.of(state.dealt.plan).B):
+    if not uploads.intact(state.dealt.upload, _blocks(state)):
         raise ConfigurationError("audit_folder", str(uploads.folder), "this round's y, which was altered")
 
 
