@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from flower_robust.commands._superlink import SimulationSuperLink
@@ -58,9 +59,9 @@ class Display:
         report = line.get("report")
         if line["round"] == 0:
             self.console.print(f"[bold]{TITLES[line['arm']]}[/bold]")
-        blamed = f"  {_blamed(report)}" if report else ""
+        remarks = f"  {_remarks(report)}" if report else ""
         self.console.print(
-            f"  round {line['round']:>3}  accuracy {line['accuracy']:.3f}  AUC {_number(line['auc'])}{blamed}"
+            f"  round {line['round']:>3}  accuracy {line['accuracy']:.3f}  AUC {_number(line['auc'])}{remarks}"
         )
 
     def finish(self, folder: Path) -> None:
@@ -93,10 +94,11 @@ def _table_rows(metrics: Mapping[str, Any], arms: list[str]) -> Iterator[tuple[s
         yield name, [metrics[arm]["hospitals"][name] for arm in arms], mark
 
 
-def _blamed(report: Mapping[str, Any]) -> str:
+def _remarks(report: Mapping[str, Any]) -> str:
     faults = [f"{fault['culprit']} ({fault['kind']})" for fault in report["faults"]]
     barred = [name for name, reputation in report["trust"].items() if reputation["quarantined"]]
-    shown = [f"blamed [red]{', '.join(faults)}[/red]"] if faults else []
+    shown = [f"[yellow]no step: {escape(report['reason'])}[/yellow]"] if report["reason"] else []
+    shown += [f"blamed [red]{', '.join(faults)}[/red]"] if faults else []
     shown += [f"quarantined [red]{', '.join(barred)}[/red]"] if barred else []
     if not shown and report["trust"]:
         least = min(report["trust"], key=lambda name: float(report["trust"][name]["mean"]))
