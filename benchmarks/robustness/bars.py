@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from benchmarks.robustness.cells import Setting
 from benchmarks.robustness.loud import costly_verdicts, trust_verdicts
-from benchmarks.robustness.presets import FIXED
+from benchmarks.robustness.presets import AGAINST, FIXED
 from benchmarks.robustness.results import DEFAULT, Results, Verdict, framed, markdown
 from benchmarks.robustness.tables import masked_pairs
 
@@ -65,9 +65,9 @@ def framed_verdicts(results: Results) -> Iterator[Verdict]:
 
 
 def regret_verdicts(results: Results) -> Iterator[Verdict]:
-    """Behind the best peer of each cell by at most .02 (f <= 2) or .05."""
+    """Behind the best peer of each cell by at most .02 (f <= 2) or .05; not where a threat is made for the default."""
     for setting in results.settings:
-        for threat in results.threats(setting):
+        for threat in (threat for threat in results.threats(setting) if threat not in AGAINST):
             if best := results.best_peer(setting, threat):
                 name, accuracy, seeds = best
                 own = results.mean(setting, DEFAULT, threat, seeds) or 0.0

@@ -23,15 +23,23 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {"main": MAIN, "corner": CORNER, "hea
 
 FIXED = ("none", "sign-flip", "label-flip", "mimic", "alie-1.5", "alie-10", "foe-0.5", "foe-2", "foe-10", "min-max")
 AIMED = ("sideways", "ascent")
-"""Made to go where company does not look."""
+"""Made to go where company alone does not look."""
+AGAINST = ("hidden",)
+"""Made against the default as it is now: reported, but no bar of regret, since no peer has such a threat of its own."""
 ADAPTIVE = ("opt-alie", "opt-foe", "slow-poison", "on-off", "lone", "sybil", "vouching", "min-sum", "label-shift",
             "label-single", "backdoor", "gaussian", "sign-flip-10", *AIMED)  # fmt: skip
 QUIET = ("mimic", "alie-1.5", "min-max", "min-sum", "sybil", "vouching", "opt-alie", "opt-foe", "slow-poison",
-         "backdoor", "lone", "on-off")  # fmt: skip
+         "backdoor", "lone", "on-off", "hidden")  # fmt: skip
 """Threats made to stay within the spread or the number of honest updates, or not to attack in every round."""
 MASKED = tuple(name for name in THREATS if name.endswith(("@colluders", "@sketch")))
 DECLARED = tuple(name for name in THREATS if name.endswith("@declared"))
-THREAT_SETS: dict[str, tuple[str, ...]] = {"fixed": FIXED, "adaptive": ADAPTIVE, "masked": MASKED, "declared": DECLARED}
+THREAT_SETS: dict[str, tuple[str, ...]] = {
+    "fixed": FIXED,
+    "adaptive": ADAPTIVE,
+    "masked": MASKED,
+    "declared": DECLARED,
+    "against": AGAINST,
+}
 
 BOUNDS = ("default", "default at C/2", "default at C/4")
 BASELINES = ("fedavg", "mean")

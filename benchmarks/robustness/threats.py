@@ -19,6 +19,8 @@ STEPS = (0.25, 0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0)
 """Where an optimised attack looks."""
 PRIVATE = 0.2
 """How much private noise keeps updates that push one way from being copies: a mutual cosine of .96."""
+UNLIKE = 0.8
+"""How much keeps them from being company: a mutual cosine of .36, as honest ones have."""
 SKETCH_NOISE = 0.02
 SKETCH_BIAS = 0.26
 """Relative error of a sketched squared norm: an ordinary update's, and the worst of a crafted one (DESIGN 4)."""
@@ -154,15 +156,24 @@ def _slow(scene: Scene, knowledge: Knowledge, strength: float) -> Tensor:
     return torch.stack([attacks_adaptive.slow_poison(view, strength, progress) for view in views])
 
 
-def _ascent(scene: Scene, knowledge: Knowledge, strength: float) -> Tensor:
-    known = scene.view(knowledge).known.float()
-    share = strength * scene.f / len(scene.rows)
-    honest = (1 - share) * known.mean(0)
-    harm = scene.harm(knowledge)
-    best = attacks_adaptive.ascent(known, lambda step: harm(honest + step), share * scene.bound, scene.generator)
-    private = torch.randn(scene.f, len(best), generator=scene.generator)
-    private = private / private.norm(dim=1, keepdim=True)
-    return scene.bound * (PRIVATE * private + (1 - PRIVATE**2) ** 0.5 * best)
+def _uphill(private: float, length: Callable[[Scene], float]) -> Craft:
+    """private: the share of noise in each update's length; length: of every update."""
+
+    def craft(scene: Scene, knowledge: Knowledge, strength: float) -> Tensor:
+        known, reach = scene.view(knowledge).known.float(), length(scene)
+        share = strength * scene.f / len(scene.rows)
+        honest = (1 - share) * known.mean(0)
+        harm = scene.harm(knowledge)
+        best = attacks_adaptive.ascent(known, lambda step: harm(honest + step), share * reach, scene.generator)
+        noise = torch.randn(scene.f, len(best), generator=scene.generator)
+        noise = noise / noise.norm(dim=1, keepdim=True)
+        return reach * (private * noise + (1 - private**2) ** 0.5 * best)
+
+    return craft
+
+
+def _longest_honest(scene: Scene) -> float:
+    return float(scene.honest.norm(dim=1).max())
 
 
 def _sybil(scene: Scene, knowledge: Knowledge, strength: float) -> Tensor:
@@ -199,7 +210,10 @@ _THREATS = (
     Threat("slow-poison", "ever further towards −2 μ", _ALL, 2.0, craft=_slow),
     Threat("sideways", "−0.6 μ and private noise, as long as C", _ALL, 0.6,
            craft=_of_everyone(attacks_adaptive.sideways)),
-    Threat("ascent", "uphill, orthogonal to every honest update, as long as C", _ALL, craft=_ascent),
+    Threat("ascent", "uphill, orthogonal to every honest update, as long as C", _ALL,
+           craft=_uphill(PRIVATE, lambda scene: scene.bound)),
+    Threat("hidden", "as ascent, but as long as the longest honest update and as unlike each other", _ALL,
+           craft=_uphill(UNLIKE, _longest_honest)),
     Threat("sybil", "a dense cluster beside the median, half a deviation off", _ALL, 0.5, craft=_sybil),
     Threat("vouching", "a chain μ − s σ, s up to 3: each vouches for the next", _ALL, 3.0, craft=_vouching),
 )  # fmt: skip

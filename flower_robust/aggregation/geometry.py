@@ -39,6 +39,7 @@ class Geometry:
     squared_norms: Float64[n] on the CPU.
     reference: products with a server-side update, for rules that need one.
     sizes: Float64[n] >= 0, what each row counts in a mean, for rules that weigh by size; None: all alike.
+    quarantined: Bool[n], whose senders were found lying in earlier rounds, for rules that `sees_quarantined`.
 
     Raises ConfigurationError if the shapes do not fit: the caller's mistake.
     """
@@ -47,6 +48,7 @@ class Geometry:
     squared_norms: Tensor
     reference: Reference | None = field(default=None)
     sizes: Tensor | None = field(default=None)
+    quarantined: Tensor | None = field(default=None)
 
     def __post_init__(self) -> None:
         n = self.squared_norms.shape[0]
@@ -54,6 +56,8 @@ class Geometry:
             raise ConfigurationError("squared_distances", tuple(self.squared_distances.shape), f"shape ({n}, {n})")
         if self.sizes is not None and (self.sizes.shape != (n,) or not bool((self.sizes >= 0).all())):
             raise ConfigurationError("sizes", tuple(self.sizes.shape), f"{n} numbers of at least 0")
+        if self.quarantined is not None and self.quarantined.shape != (n,):
+            raise ConfigurationError("quarantined", tuple(self.quarantined.shape), f"shape ({n},)")
 
     @property
     def n(self) -> int:
@@ -119,7 +123,8 @@ class Geometry:
         if reference is not None:
             reference = Reference(reference.squared_norm, reference.inner[rows])
         sizes = None if self.sizes is None else self.sizes[rows]
-        return Geometry(self.squared_distances[rows][:, rows], self.squared_norms[rows], reference, sizes)
+        known = None if self.quarantined is None else self.quarantined[rows]
+        return Geometry(self.squared_distances[rows][:, rows], self.squared_norms[rows], reference, sizes, known)
 
 
 def squared_distances_to(weights: Tensor, gram: Tensor) -> Tensor:

@@ -15,12 +15,12 @@ from flower_robust.aggregation.elimination import ComparativeElimination
 from flower_robust.aggregation.foolsgold import FoolsGold
 from flower_robust.aggregation.geometric_median import GeometricMedian
 from flower_robust.aggregation.krum import Krum, MultiKrum
-from flower_robust.aggregation.loner import LonerFilter
 from flower_robust.aggregation.mean import Mean
 from flower_robust.aggregation.nearest_neighbors import NearestNeighborMixing
 from flower_robust.aggregation.reference_trust import ReferenceTrust
 from flower_robust.aggregation.rule import Mixing, Rule
 from flower_robust.aggregation.spectral import Spectral
+from flower_robust.aggregation.stranger import StrangerFilter
 from flower_robust.errors import ConfigurationError
 
 RULES: dict[str, type[Rule]] = {
@@ -34,7 +34,7 @@ RULES: dict[str, type[Rule]] = {
     "normclipping": NormClipping,
     "adaptiveclipping": AdaptiveClipping,
     "companyfilter": CompanyFilter,
-    "lonerfilter": LonerFilter,
+    "strangerfilter": StrangerFilter,
     "comparativeelimination": ComparativeElimination,
     "spectral": Spectral,
     "foolsgold": FoolsGold,

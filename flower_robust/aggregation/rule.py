@@ -23,6 +23,8 @@ class Rule(ABC):
     f: int
     needs_reference: bool = False
     """Whether it asks for the server's own update; its weights then carry rows to that length, so their sum is free."""
+    sees_quarantined: bool = False
+    """Whether it judges the others better beside those in quarantine (`Geometry.quarantined`), which get no weight."""
 
     def __post_init__(self) -> None:
         require_count("f", self.f, 0)

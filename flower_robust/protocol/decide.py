@@ -36,14 +36,12 @@ def decide(geometry: Geometry, rule: Weighting, names: Sequence[str], trust: Seq
         w_i = rule_i * trust_i / max_j(trust_j)               where they do not: a clipped row is never scaled up
 
     `names` and `trust` (0..1) belong to the geometry's n rows. Rows without trust do not vote as long as the rule has
-    enough rows without them. All weights are 0 if the rule chose only rows without trust. Raises TooFewRows below the
-    rule's breakdown point.
+    enough rows without them; where it `sees_quarantined` they are judged beside the others, which get their weight.
+    All weights are 0 if the rule chose only rows without trust. Raises TooFewRows below the rule's breakdown point.
     """
     factors = torch.tensor(trust, dtype=torch.float64)
-    voters = _voters(factors, rule)
-    rule.check(len(voters))
-    rule_weights = torch.zeros(geometry.n, dtype=torch.float64)
-    rule_weights[voters] = rule.weights(geometry.subset(voters))
+    geometry = replace(geometry, quarantined=factors == 0)
+    rule_weights = _before_trust(geometry, rule, factors)
     weights = _trusted(rule_weights, factors)
     distances = distances_to_sum(geometry, weights)
     evidence = evidence_of(names, rule_weights, distances, geometry, rule.f, trust)
@@ -84,7 +82,8 @@ def decide_rows(
         decision = decide(geometry, rule, names, trust)
         assert decision.weights is not None
         return weighted_sum(decision.weights, rows), decision
-    voters = _voters(torch.tensor(trust, dtype=torch.float64), rule)
+    factors = torch.tensor(trust, dtype=torch.float64)
+    geometry, voters = replace(geometry, quarantined=factors == 0), _voters(factors, rule)
     aggregate = rule(rows if len(voters) == len(rows) else rows[voters])
     distances = torch.stack([torch.linalg.vector_norm(row - aggregate, dtype=torch.float64) for row in rows]).cpu()
     evidence = evidence_of(names, None, distances, geometry, rule.f, trust)
@@ -154,7 +153,7 @@ def evidence_of(
     Where the server has an update of its own, that says as much as all others together: a half of each cosine."""
     given = [None] * len(names) if weights is None else weights.tolist()
     heard = torch.tensor(trust, dtype=torch.float64).sign()
-    cosines = cosines_to_others(geometry, heard)
+    cosines = cosines_to_others(geometry, heard) if weights is None else _unaccused(geometry, heard, weights > 0)
     if geometry.reference is not None and geometry.reference.squared_norm > 0:
         cosines = (cosines + geometry.reference.cosines(geometry.squared_norms)) / 2
     seen = (distances.tolist(), cosines.tolist(), company(geometry, f).tolist())
@@ -162,7 +161,31 @@ def evidence_of(
     return tuple(Evidence(name, weight=w, distance=d, cosine=c, company=m) for name, w, d, c, m in rows)
 
 
+def _unaccused(geometry: Geometry, heard: Tensor, kept: Tensor) -> Tensor:
+    """Cosines to the others' centre; who was left out clears nobody below the usual, and accuses none of the kept.
+
+    max(c_i, min(c'_i, median of the kept c))       c' with only the kept heard; c for the others, and for everybody
+                                                    where fewer than half are kept
+    """
+    cosines = cosines_to_others(geometry, heard)
+    if 2 * int(kept.sum()) < geometry.n:
+        return cosines
+    cleared = torch.minimum(cosines_to_others(geometry, heard * kept), cosines[kept].quantile(0.5))
+    return torch.where(kept, torch.maximum(cosines, cleared), cosines)
+
+
 _SURENESS = (Certainty.PROVEN, Certainty.ACCUSED, Certainty.SILENT)
+
+
+def _before_trust(geometry: Geometry, rule: Weighting, trust: Tensor) -> Tensor:
+    if rule.sees_quarantined:
+        weights = rule.weights(geometry) * (trust > 0)
+        return weights / weights.sum() if weights.sum() > 0 else weights
+    voters = _voters(trust, rule)
+    rule.check(len(voters))
+    weights = torch.zeros(geometry.n, dtype=torch.float64)
+    weights[voters] = rule.weights(geometry.subset(voters))
+    return weights
 
 
 def _voters(trust: Tensor, rule: Rule) -> Tensor:

@@ -20,11 +20,11 @@ FROM_ZERO = {"centeredclipping", "normclipping", "adaptiveclipping", "arc >> nnm
 """Rules that shrink towards zero, so that their weights may sum to less than one."""
 ABSOLUTE = {"centeredclipping", "normclipping"}
 """Rules with a radius in the rows' own unit."""
-ORIGIN = FROM_ZERO | {"comparativeelimination", "companyfilter", "lonerfilter", "foolsgold", "referencetrust"}
+ORIGIN = FROM_ZERO | {"comparativeelimination", "companyfilter", "strangerfilter", "foolsgold", "referencetrust"}
 """Rules that see where zero is."""
 NO_DEFENCE = {
     "companyfilter",
-    "lonerfilter",
+    "strangerfilter",
     "mean",
     "foolsgold",
     "bucketing",

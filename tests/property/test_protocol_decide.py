@@ -10,6 +10,7 @@ from torch import Tensor
 
 from flower_robust.aggregation import (
     CenteredClipping,
+    CompanyFilter,
     GeometricMedian,
     Geometry,
     Krum,
@@ -20,6 +21,7 @@ from flower_robust.aggregation import (
     NormClipping,
     ReferenceTrust,
     Rule,
+    StrangerFilter,
     Weighting,
     weighted_sum,
 )
@@ -99,13 +101,46 @@ def test_shouting_does_not_turn_the_centre(seed: int, factor: float) -> None:
     torch.testing.assert_close(before, after, rtol=1e-5, atol=1e-5)
 
 
+def unaccused(geometry: Geometry, rule_weights: torch.Tensor | None) -> torch.Tensor:
+    """The cosines of the evidence: those whom the rule keeps are cleared, up to the usual, of what the others say."""
+    everybody = cosines_to_others(geometry)
+    if rule_weights is None or 2 * int((rule_weights > 0).sum()) < geometry.n:
+        return everybody
+    kept = rule_weights > 0
+    among_kept, usual = cosines_to_others(geometry, kept.double()), everybody[kept].quantile(0.5)
+    pairs = zip(everybody.tolist(), among_kept.tolist(), kept.tolist(), strict=True)
+    return torch.tensor([max(c, min(k, float(usual))) if stays else c for c, k, stays in pairs], dtype=torch.float64)
+
+
+def test_who_is_left_out_accuses_nobody_who_stays() -> None:
+    rows = torch.cat([rows_of(0, n=1) + 0.3 * rows_of(1, n=5), -20 * rows_of(0, n=1) + rows_of(2, n=1)])
+    _, decision = decide_rows(rows, StrangerFilter(1), names_of(6), [1.0] * 6)
+    assert decision.rule_weights is not None and decision.rule_weights[5] == 0
+    seen = torch.tensor([evidence.cosine for evidence in decision.evidence], dtype=torch.float64)
+    before = cosines_to_others(decision.geometry)
+    torch.testing.assert_close(seen, unaccused(decision.geometry, decision.rule_weights))
+    assert (seen >= before).all() and (seen[:5] > before[:5]).any() and seen[5] == before[5]
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS, f=st.integers(2, 4))
+def test_who_is_in_quarantine_is_seen_and_to_be_against_it_is_no_fault(seed: int, f: int) -> None:
+    rows = torch.cat([rows_of(seed, n=1) + 0.5 * rows_of(seed + 1, n=10 - f), -3 * rows_of(seed, n=1).expand(f, -1)])
+    rows[0] += 2 * rows_of(seed, n=1)[0]
+    trust = [1.0] * (10 - f) + [0.0] * f
+    _, decision = decide_rows(rows, CompanyFilter(f), names_of(10), trust)
+    assert decision.rule_weights is not None and (decision.rule_weights[-f:] == 0).all()
+    assert (decision.rule_weights[:-f] > 0).all() and float(decision.rule_weights.sum()) == pytest.approx(1)
+    assert all(evidence.company == 0 for evidence in decision.evidence[:-f])
+
+
 @pytest.mark.parametrize("rule", [MultiKrum(f=1), Median(), ReferenceTrust()], ids=repr)
 @settings(max_examples=20, deadline=None)
 @given(seed=SEEDS)
 def test_the_servers_own_update_has_half_the_say(rule: Rule, seed: int) -> None:
     rows, reference = rows_of(seed), rows_of(seed + 1)[0]
     _, decision = decide_rows(rows, rule, names_of(7), [1.0] * 7, reference)
-    to_others = cosines_to_others(Geometry.of(rows))
+    to_others = unaccused(Geometry.of(rows), decision.rule_weights)
     to_reference = torch.cosine_similarity(rows, reference[None])
     assert decision.geometry.reference is not None
     found = decision.geometry.reference.cosines(decision.geometry.squared_norms)

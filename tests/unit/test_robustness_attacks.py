@@ -22,7 +22,8 @@ from clients.attacks_adaptive import (
     sybil_cluster,
     vouching_chain,
 )
-from flower_robust.aggregation import CompanyFilter, Geometry, LonerFilter, Mean, company, default_rule
+from flower_robust.aggregation import CompanyFilter, Geometry, Mean, StrangerFilter, company, default_rule, joint_excess
+from flower_robust.aggregation.company import camp
 from flower_robust.commitments.roster import capped_sizes
 from flower_robust.errors import ConfigurationError
 from flower_robust.flower.options import chosen_rule
@@ -101,6 +102,22 @@ def test_every_threat_leaves_the_honest_rows_alone(name: str) -> None:
     assert sent.shape == rows.shape and torch.equal(sent[:7], rows[:7]) and bool(torch.isfinite(sent).all())
 
 
+def test_hidden_liars_are_as_long_as_the_longest_honest_row_and_as_unlike_each_other() -> None:
+    rows = rows_of(10, 4000, 0, 0.3).float()
+    harm = lambda knowledge: lambda step: step[0]  # noqa: E731
+    sent = {
+        name: THREATS[name].malicious_rows(
+            Scene(rows, 4, 1, 9, torch.Generator().manual_seed(0), lambda x: x, harm, 500.0)
+        )
+        for name in ("hidden", "ascent")
+    }
+    for name, length, cosine in (("hidden", float(rows[:6].norm(dim=1).max()), 0.36), ("ascent", 500.0, 0.96)):
+        liars = sent[name][-4:]
+        alike = torch.nn.functional.cosine_similarity(liars[:, None], liars[None], dim=2)
+        assert torch.allclose(liars.norm(dim=1), torch.tensor(length), rtol=0.05)
+        assert torch.allclose(alike[~torch.eye(4, dtype=torch.bool)], torch.tensor(cosine), atol=0.05)
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), f=st.integers(2, 4), scale=st.floats(0.01, 100))
 def test_liars_that_push_one_way_are_found_however_long_they_are(seed: int, f: int, scale: float) -> None:
@@ -119,7 +136,7 @@ def test_independent_rows_are_no_company(seed: int, f: int, common: float) -> No
 
 def test_where_nobody_has_a_size_nobody_weighs() -> None:
     geometry = dataclasses.replace(Geometry.of(rows_of(6, 20, 0)), sizes=torch.zeros(6, dtype=torch.float64))
-    for rule in (CompanyFilter(2), LonerFilter(1)):
+    for rule in (CompanyFilter(2), StrangerFilter(1)):
         assert (rule.weights(geometry) == 0).all()
 
 
@@ -138,7 +155,7 @@ def test_where_two_camps_oppose_each_other_nobody_pushes_further_than_an_honest_
     seed: int, f: int, scale: float
 ) -> None:
     honest = torch.linspace(0.5, 1.5, f + 1, dtype=torch.float64)
-    rows = rows_of(1, 200, seed) + 0.4 * rows_of(2 * f + 1, 200, seed + 1)
+    rows = rows_of(1, 2000, seed) + 0.5 * rows_of(2 * f + 1, 2000, seed + 1)
     rows *= torch.cat([honest, torch.full((f,), -scale, dtype=torch.float64)])[:, None]
     geometry = Geometry.of(rows)
     weights = CompanyFilter(f).weights(geometry)
@@ -148,39 +165,159 @@ def test_where_two_camps_oppose_each_other_nobody_pushes_further_than_an_honest_
     assert int((weights < weights.max() * (1 - 1e-9)).sum()) <= f
 
 
+def lengthened(rows: torch.Tensor, lengths: list[float]) -> torch.Tensor:
+    """The last rows as many times as long as the longest of the others."""
+    longest = rows[: -len(lengths)].norm(dim=1).max()
+    times = torch.tensor(lengths, dtype=torch.float64) * longest / rows[-len(lengths) :].norm(dim=1)
+    return torch.cat([rows[: -len(lengths)], rows[-len(lengths) :] * times[:, None]])
+
+
+EVEN = torch.full((10,), 0.1, dtype=torch.float64)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10**6), scale=st.floats(1e-3, 1e3), lengths=st.lists(st.floats(0.1, 9), min_size=2, max_size=4)
+)
+def test_joint_excess_is_the_most_that_the_longest_rows_push_too_far_together(
+    seed: int, scale: float, lengths: list[float]
+) -> None:
+    f, rows = len(lengths), scale * lengthened(rows_of(10, 200, seed), lengths)
+    found, norms = joint_excess(Geometry.of(rows), f), rows.norm(dim=1)
+    usual = norms.sort().values[9 - f]
+    for i in range(10):
+        crowds = [j * (min(top) / usual - 1) for j in range(1, f + 1) if norms[i] in (top := norms.topk(j).values)]
+        assert float(found[i]) == pytest.approx(max([0.0, *map(float, crowds)]), abs=1e-6)
+    assert int((found > 0).sum()) <= f
+
+
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 10**6), f=st.integers(2, 4), scale=st.floats(1e-3, 1e3))
-def test_who_is_against_nobody_may_be_as_long_as_the_norm_bound_allows(seed: int, f: int, scale: float) -> None:
-    rows = rows_of(10, 200, seed, 1.0)
-    rows[-f:] *= scale
-    assert torch.allclose(CompanyFilter(f).weights(Geometry.of(rows)), torch.full((10,), 0.1, dtype=torch.float64))
+@given(seed=st.integers(0, 10**6), f=st.integers(2, 4), length=st.floats(1.0, 3.3))
+def test_one_row_that_is_against_nobody_may_be_three_times_as_long(seed: int, f: int, length: float) -> None:
+    rows = lengthened(rows_of(10, 2000, seed, 1.0), [length])
+    assert torch.allclose(CompanyFilter(f).weights(Geometry.of(rows)), EVEN)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), f=st.integers(2, 4), length=st.floats(1.0, 1.5))
+def test_long_rows_that_share_nothing_or_share_it_with_everybody_stay(seed: int, f: int, length: float) -> None:
+    for common in (0.0, 1.0):
+        rows = lengthened(rows_of(10, 4000, seed, common), [length] * f)
+        assert torch.allclose(CompanyFilter(f).weights(Geometry.of(rows)), EVEN)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), f=st.integers(2, 4), length=st.floats(3.5, 1e4), common=st.floats(0, 1))
+def test_nobody_pushes_several_times_further_whatever_the_direction(
+    seed: int, f: int, length: float, common: float
+) -> None:
+    rows = lengthened(rows_of(10, 2000, seed, common), [length] * f)
+    pushes = CompanyFilter(f).weights(Geometry.of(rows)) * rows.norm(dim=1)
+    assert pushes[-f:].max() <= pushes[:-f].max() * (1 + 1e-9)
+
+
+def going_sideways(seed: int, f: int) -> torch.Tensor:
+    rows = rows_of(10, 4000, seed, 0.5)
+    view = View(rows[0], rows[:-f], torch.Generator().manual_seed(seed + 1))
+    return torch.cat([rows[:-f], torch.stack([sideways(view, 0.6) for _ in range(f)])])
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), f=st.integers(2, 4), length=st.floats(1.4, 3))
+def test_a_camp_that_goes_sideways_is_left_out_as_soon_as_it_is_long(seed: int, f: int, length: float) -> None:
+    long, short = (Geometry.of(lengthened(going_sideways(seed, f), [times] * f)) for times in (length, 1.0))
+    found = CompanyFilter(f).weights(long)
+    assert (company(long, f) < 1).all() and (camp(long, f)[-f:] == 1).all()
+    assert (found[-f:] == 0).all() and (found[:-f] > 0).all()
+    assert (company(short, f) == 0).all() and torch.allclose(CompanyFilter(f).weights(short), EVEN)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), length=st.floats(1.4, 5))
+def test_a_camp_of_fewer_than_may_lie_is_cut_and_not_left_out(seed: int, length: float) -> None:
+    rows = lengthened(going_sideways(seed, 2), [length] * 2)
+    weights = CompanyFilter(4).weights(Geometry.of(rows))
+    pushes = weights * rows.norm(dim=1)
+    assert (weights > 0).all() and pushes[-2:].max() <= pushes[:-2].max() * (1 + 1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), f=st.integers(2, 4), scale=st.floats(0.01, 0.9))
+def test_short_liars_make_no_camp_of_the_honest_rows(seed: int, f: int, scale: float) -> None:
+    rows = rows_of(10, 2000, seed, 1.0)
+    rows[-f:] = -scale * rows[:-f].mean(0) + rows_of(f, 2000, seed + 1) * scale
+    assert (CompanyFilter(f).weights(Geometry.of(rows))[:-f] > 0).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), f=st.integers(2, 4))
+def test_company_that_nobody_shares_is_found_by_its_length(seed: int, f: int) -> None:
+    rows = rows_of(10, 4000, seed, 0.5)
+    rows[-f:] = rows_of(1, 4000, seed + 1) + 0.2 * rows_of(f, 4000, seed + 2)
+    short, long = (company(Geometry.of(lengthened(rows, [times] * f)), f) for times in (0.9, 1.6))
+    assert (short < 0.1).all() and (long[-f:] == 1).all() and (long[:-f] == 0).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), f=st.integers(1, 4))
+def test_liars_who_boast_about_rows_never_weigh_more_than_the_others(data: st.DataObject, f: int) -> None:
+    n = data.draw(st.integers(2 * f + 1, 12))
+    sizes = data.draw(st.lists(st.floats(0.5, 2), min_size=n, max_size=n))
+    sizes[-f:] = [2.0] * f
+    geometry = Geometry.of(rows_of(n, 2000, 0, 1.0))
+    weighed = dataclasses.replace(geometry, sizes=torch.tensor(sizes, dtype=torch.float64))
+    weights = default_rule(f).weights(weighed)
+    assert float(weights.sum()) == pytest.approx(1) and float(weights[-f:].sum()) <= 0.5 + 1e-9
 
 
 def test_one_liar_has_no_company() -> None:
-    assert [default_rule(f) for f in range(3)] == [Mean(), LonerFilter(f=1), CompanyFilter(f=2)]
+    assert [default_rule(f) for f in range(3)] == [Mean(), StrangerFilter(f=1), CompanyFilter(f=2)]
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 10**6), n=st.integers(3, 9), scale=st.floats(0.01, 100))
-def test_a_liar_that_agrees_with_nobody_is_left_out_alone(seed: int, n: int, scale: float) -> None:
+@given(seed=st.integers(0, 10**6), n=st.integers(3, 9), scale=st.floats(1.5, 100))
+def test_a_long_liar_that_agrees_with_nobody_is_left_out_alone(seed: int, n: int, scale: float) -> None:
     rows = rows_of(n, 200, seed, 2.0)
     rows[-1] = -scale * rows[:-1].mean(0)
-    weights = LonerFilter(1).weights(Geometry.of(rows))
+    weights = StrangerFilter(1).weights(Geometry.of(rows))
     assert weights[-1] == 0 and torch.allclose(weights[:-1], torch.full((n - 1,), 1 / (n - 1), dtype=torch.float64))
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 10**6), n=st.integers(3, 9))
-def test_who_agrees_with_one_other_stays_and_two_equally_lonely_ones_stay(seed: int, n: int) -> None:
+@given(seed=st.integers(0, 10**6), n=st.integers(3, 12))
+def test_alike_rows_stay_and_two_equally_lonely_ones_stay(seed: int, n: int) -> None:
     rows = rows_of(n, 200, seed, 2.0)
-    assert (LonerFilter(1).weights(Geometry.of(rows)) > 0).all()
+    assert (StrangerFilter(1).weights(Geometry.of(rows)) > 0).all()
     pair = torch.tensor([[1.0, 0.1, 0.0], [-1.0, 0.1, 0.0], [0.0, -1.0, 1.0], [0.0, -1.0, -1.0]], dtype=torch.float64)
-    assert (LonerFilter(1).weights(Geometry.of(pair)) > 0).all()
+    assert (StrangerFilter(1).weights(Geometry.of(pair)) > 0).all()
+
+
+def strangers(*rows: tuple[float, float]) -> list[bool]:
+    return (StrangerFilter(1).weights(Geometry.of(torch.tensor(rows, dtype=torch.float64))) == 0).tolist()
+
+
+def test_a_short_row_is_no_neighbour_and_a_lonely_honest_one_is_not_taken_for_the_liar() -> None:
+    near, wide = (1.0, 0.0), (1.0, 0.2)
+    assert strangers(near, wide, (-1.5, 0.0), (1.0, 0.1)) == [False, False, True, False]
+    # The honest opposite of the others is neither the longest, nor is anybody else lonely.
+    assert strangers(near, wide, (-0.9, 0.0), (1.0, 0.1)) == [False] * 4
+    # Its twin turned: both are lonely, and the lonelier sits out.
+    assert strangers(near, (0.95, 0.1), (-0.2, 0.97), (-0.3, -0.95)) == [False, False, False, True]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(3, 12), scale=st.floats(1e-3, 1e3))
+def test_at_most_one_row_is_a_stranger_whatever_the_scale_and_order(seed: int, n: int, scale: float) -> None:
+    rows = rows_of(n, 5, seed) * torch.rand(n, 1, generator=torch.Generator().manual_seed(seed)) * 3
+    weights = StrangerFilter(1).weights(Geometry.of(rows))
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    assert int((weights == 0).sum()) <= 1
+    assert torch.allclose(StrangerFilter(1).weights(Geometry.of(scale * rows[order])), weights[order])
 
 
 @pytest.mark.parametrize("f", [1, 2])
 def test_without_a_liar_the_default_is_the_mean_by_size(f: int) -> None:
-    rows, sizes = rows_of(8, 200, 1, 1.0), torch.tensor([0.5, 2, 1, 1, 1.5, 0.7, 1, 1], dtype=torch.float64)
+    rows, sizes = rows_of(8, 200, 1, 1.0), torch.tensor([0.6, 1.7, 1, 1, 1.5, 0.7, 1, 1], dtype=torch.float64)
     geometry = Geometry.of(rows)
     assert torch.allclose(default_rule(f).weights(geometry), torch.full((8,), 1 / 8, dtype=torch.float64))
     weighed = dataclasses.replace(geometry, sizes=sizes)
@@ -215,7 +352,7 @@ def test_persistent_company_ends_in_quarantine_and_a_single_round_of_it_does_not
 def test_a_strategy_without_a_rule_takes_the_default_for_a_fifth_of_its_clients() -> None:
     assert chosen_rule(None, None, 10) == CompanyFilter(f=2)
     assert chosen_rule(None, 4, 10) == CompanyFilter(f=4)
-    assert chosen_rule(None, None, 4) == LonerFilter(f=1)
+    assert chosen_rule(None, None, 4) == StrangerFilter(f=1)
     assert chosen_rule(None, None, 2) == Mean()
     assert chosen_rule(Mean(), None, 10) == Mean()
     for rule, f in ((Mean(), 1), (None, 5), (None, -1), (None, True)):
