@@ -25,23 +25,21 @@ COPY = 0.9
 
 
 def company(geometry: Geometry, f: int) -> Tensor:
-    """How surely each row belongs to a minority of at most f that acts together, Float64[n] in [0, 1].
+    """How surely each row belongs to a minority of at most f that works against the others, Float64[n] in [0, 1].
 
         a_i = mean of the f−1 highest c_ij (its friends), o_i = mean of the n−1−f lowest outside quarantine (strangers)
         s_i = a_i − o_i; r = the (n−f)-th smallest s, m = median of the n−f smallest; τ = clip(5 (r − m), 0.06, 0.2)
-        p_i = clip((a_i − 0.4) / 0.2, 0, 1) · max(clip(−o_i / 0.1, 0, 1), clip((q_i − 0.4) / 0.3, 0, 1))
-        company_i = (clip(2 (s_i − r − τ) / τ, 0, 1) · p_i)²
-        with c_ij = cos(x_i, x_j) and q of `joint_excess`; 0 where f < 2: one liar has no friends
+        company_i = (clip(2 (s_i − r − τ) / τ, 0, 1) · clip((a_i − 0.4) / 0.2, 0, 1) · clip(−o_i / 0.1, 0, 1))²
+        with c_ij = cos(x_i, x_j); 0 where f < 2: one liar has no friends
 
-    f liars that pull one way resemble each other (a high) and point away from the others (o < 0) or push further than
-    they do; honest rows resemble many others (IID) or nobody much (label skew), so their contrasts lie close together.
-    At most f rows stand out, and f copies of an honest row stand out no more than that row. Who is in quarantine may be
-    the friend that gives a liar away, but to be against it is no fault.
+    f liars that pull one way resemble each other (a high) and point away from the others (o < 0), whatever they send
+    and however long it is; honest rows resemble many others (IID) or nobody much (label skew), so their contrasts lie
+    close together. At most f rows stand out, and f copies of an honest row stand out no more than that row. Who is in
+    quarantine may be the friend that gives a liar away, but to be against it is no fault.
     """
     if not _can_be_told(geometry, f):
         return torch.zeros(geometry.n, dtype=torch.float64)
-    contrast, close, against = _apart(geometry, f)
-    apart = close * torch.maximum(against, _ramp(joint_excess(geometry, f), CROWD, CROWDED))
+    contrast, apart = _apart(geometry, f)
     return (_standing_out(contrast, f) * apart).square() if bool(apart.any()) else apart
 
 
@@ -74,7 +72,7 @@ def camp(geometry: Geometry, f: int) -> Tensor:
         Λ = the rows with q_i > 0.4 (`joint_excess`), u_i = mean c_ij over the others in Λ
         v_i = mean of the n−|Λ|−f highest c_ij over the rows outside Λ: f of those may lie as well
         camp_i = clip((u_i − 0.1) / 0.1, 0, 1) · clip((u_i − 2 v_i − 0.1) / 0.1, 0, 1) · clip((q_i − 0.4) / 0.3, 0, 1)
-        for i in Λ, where there are two; 0 else
+        for i in Λ where there are two of them and n > |Λ| + f; 0 else
 
     Float64[n] in [0, 1]; at most f rows are above 0 by length, f by length times size. Liars who hide from `company`
     by private noise are unlike each other, but to move the model by it they are long, and what they do have in common
@@ -95,8 +93,8 @@ def _can_be_told(geometry: Geometry, f: int) -> bool:
     return 1 < f < geometry.n - 1
 
 
-def _apart(geometry: Geometry, f: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Each row's contrast s, how surely it is close to friends, clip(a), and how surely against strangers, clip(−o)."""
+def _apart(geometry: Geometry, f: int) -> tuple[Tensor, Tensor]:
+    """Each row's contrast s, and how surely it is close to friends and against strangers: clip(a) · clip(−o)."""
     n = geometry.n
     likeness = cosines(geometry).fill_diagonal_(2.0)
     friends = likeness.sort(dim=1).values[:, n - f : n - 1].mean(1)
@@ -104,7 +102,7 @@ def _apart(geometry: Geometry, f: int) -> tuple[Tensor, Tensor, Tensor]:
         likeness[:, geometry.quarantined] = 2.0
     strangers = likeness.sort(dim=1).values[:, : n - 1 - f]
     strangers = torch.where(strangers < 2, strangers, torch.nan).nanmean(1).nan_to_num(0.0)
-    return friends - strangers, _ramp(friends, ACQUAINTED, CLOSE), _ramp(-strangers, 0, OPPOSED)
+    return friends - strangers, _ramp(friends, ACQUAINTED, CLOSE) * _ramp(-strangers, 0, OPPOSED)
 
 
 def _standing_out(contrast: Tensor, f: int) -> Tensor:
@@ -128,15 +126,17 @@ def _within_reach(geometry: Geometry, f: int) -> Tensor:
 class CompanyFilter(Weighting):
     """The mean, by declared size, of the rows that belong to no minority; near copies share one voice.
 
-    w_i = v_i n_i / Σ_j v_j n_j, v_i = k_i r_i / Σ_j k_j clip((c_ij − 0.9) / 0.1, 0, 1)
-    k_i = [company_i < 1 and camp_i < 1], r_i = 1 − max(p_i, camp_i) · (1 − min(1, b / |x_i|))
-    with p_i = clip((a_i − 0.4) / 0.2, 0, 1) · clip(−o_i / 0.1, 0, 1), a and o of `company`, b of `joint_excess`; camp
-    among those whom company keeps, with as many fewer liars as it leaves out; n_i of `by_size`
+    w_i = v_i n_i / Σ_j v_j n_j, v_i = k_i r_i / max(1, h_i / h), h_i = Σ_j k_j clip((c_ij − 0.9) / 0.1, 0, 1)
+    k_i = [company_i < 1], and 0 where camp_i = 1 and the camp has f' rows, f' = f − how many company leaves out
+    r_i = 1 − max(p_i, camp_i, [q_i >= 2.4]) · (1 − min(1, b / |x_i|)), n_i of `by_size`, h: the lower median of the h_i
+    with p_i = clip((a_i − 0.4) / 0.2, 0, 1) · clip(−o_i / 0.1, 0, 1), a and o of `company`; camp, q of `joint_excess`
+    and b, the (n'−f')-th smallest length, among the n' rows that company keeps
 
     Where honest rows agree as closely as liars do, two camps oppose each other and neither stands out. Then length
-    tells: who keeps close company against the others pushes no further than an honest row of its size. At most f rows
-    are left out or count less, and as long as no honest row does, at most half of the weight is the liars', whatever
-    rows they declare. A masked round rounds weights to thirds: there who counts less may count up to twice as much.
+    tells: who keeps close company against the others pushes no further than an honest row of its size, nor does a crowd
+    of long rows. At most f rows are left out. Where the others share their voice with no more rows than usual and none
+    of them is cut or left out, at most half of the weight is the liars', whatever rows they declare. A masked round
+    rounds weights to thirds: there who counts less may count up to twice as much.
 
     Updates Float[n, d], n >= 2f+1, each already clipped to the plan's norm bound. The rule judges one round;
     `BetaTrust` sums up `company` over many, which is what finds a minority that hides. Raises TooFewRows (nobody is
@@ -156,23 +156,29 @@ class CompanyFilter(Weighting):
     def weights(self, geometry: Geometry) -> Tensor:
         self.check(geometry.n)
         kept, cut = self._judged(geometry)
-        copies = ((cosines(geometry) - COPY) / (1 - COPY)).clamp(0, 1).fill_diagonal_(1.0)
-        voices = kept / (copies @ kept).clamp(min=1.0) * (1 - cut * (1 - _within_reach(geometry, self.f)))
-        return by_size(voices, geometry, self.f)
+        return by_size(_voices(geometry, kept) * cut, geometry, self.f)
 
     def _judged(self, geometry: Geometry) -> tuple[Tensor, Tensor]:
-        """k, and how surely a row is cut to b: Float64[n] each."""
-        kept = (company(geometry, self.f) < 1).double()
+        """k and r, Float64[n] each."""
+        kept, cut = (company(geometry, self.f) < 1).double(), torch.ones(geometry.n, dtype=torch.float64)
         left = kept.nonzero().flatten()
-        liars, gathered = self.f - (geometry.n - len(left)), torch.zeros_like(kept)
-        gathered[left] = camp(geometry.subset(left), liars)
+        rest, liars = geometry.subset(left), self.f - (geometry.n - len(left))
+        gathered = camp(rest, liars)
+        flood = (joint_excess(rest, liars) >= FLOOD).double()
+        against = _apart(geometry, self.f)[1][left] if _can_be_told(geometry, self.f) else flood
+        doubt = torch.maximum(torch.maximum(gathered, flood), against)
+        cut[left] = 1 - doubt * (1 - _within_reach(rest, liars))
         if int((gathered > 0).sum()) == liars:
-            kept[gathered == 1] = 0
-        cut = torch.maximum(gathered, (joint_excess(geometry, self.f) >= FLOOD).double())
-        if _can_be_told(geometry, self.f):
-            _, close, against = _apart(geometry, self.f)
-            cut = torch.maximum(cut, close * against)
+            kept[left[gathered == 1]] = 0
         return kept, cut
+
+
+def _voices(geometry: Geometry, kept: Tensor) -> Tensor:
+    """k_i / max(1, h_i / h), h_i = Σ_j k_j clip((c_ij − 0.9) / 0.1, 0, 1), h: the lower median of the kept ones' h."""
+    copies = ((cosines(geometry) - COPY) / (1 - COPY)).clamp(0, 1).fill_diagonal_(1.0)
+    crowd = (copies @ kept).clamp(min=1.0)
+    usual = crowd[kept > 0].sort().values[: (int(kept.sum()) + 1) // 2]
+    return kept / (crowd / usual[-1]).clamp(min=1.0) if len(usual) else kept
 
 
 def default_rule(f: int) -> Weighting:

@@ -19,7 +19,7 @@ def by_size(voices: Tensor, geometry: Geometry, f: int) -> Tensor:
 
     The f largest weigh f q m at most, and the median says what the others do at least: a of them m each, b of them
     m / q. So with equal voices no f rows weigh more than the n − f others, whatever sizes they claim (q is 2 or more up
-    to f = n/5, for f = 2 of 5 it is 1.28). All 0 where nobody with a voice has any size.
+    to f = n/4, for f = 2 of 5 it is 1.28). All 0 where nobody with a voice has any size, or half of all have none.
     """
     weights = voices * bounded_sizes(geometry, f)
     total = weights.sum()

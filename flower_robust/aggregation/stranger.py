@@ -13,6 +13,9 @@ from flower_robust.aggregation.rule import Weighting
 CHANCE = 0.05
 """How likely one of n random rows may point away from all others, n / 2^(n−1), for that to accuse it: n > 8."""
 
+AS_LONG = 0.9
+"""Share of the largest squared length from which on a row is as long: what sketches of equal rows may differ by."""
+
 
 def loneliness(geometry: Geometry) -> Tensor:
     """Each row's squared distance to its nearest other, short rows lengthened, Float64[n].
@@ -33,9 +36,10 @@ def loneliness(geometry: Geometry) -> Tensor:
 class StrangerFilter(Weighting):
     """The mean, by declared size, of all rows but at most one that is far from everybody.
 
-    w_i = k_i n_i / Σ_j k_j n_j; k_i = 0 for i = argmax d, the only one, where both hold, else 1 (d of `loneliness`):
+    w_i = k_i n_i / Σ_j k_j n_j; k_i = 0 for i = argmax d, the only one, where both hold, else 1 (d of `loneliness`);
+    all are kept where f rows are in quarantine:
     far:    d_i > (n−1) · lower median of d, or max_{j ≠ i} cos(x_i, x_j) < 0 where n / 2^(n−1) < 0.05
-    guilty: |x_i| = max_j |x_j|, or max_{j ≠ i} d_j > d_i / 2
+    guilty: |x_i|² >= 0.9 max_j |x_j|², or max_{j ≠ i} d_j > d_i / 2
     n_i of `by_size`
 
     Far: further from its nearest other than all the others' usual distances make together. Who sits out is the longest,
@@ -60,9 +64,13 @@ class StrangerFilter(Weighting):
     def weights(self, geometry: Geometry) -> Tensor:
         self.check(geometry.n)
         kept = torch.ones(geometry.n, dtype=torch.float64)
-        if geometry.n > 2:
+        if geometry.n > 2 and _in_quarantine(geometry) < self.f:
             kept[_strange(geometry)] = 0
         return by_size(kept, geometry, self.f)
+
+
+def _in_quarantine(geometry: Geometry) -> int:
+    return 0 if geometry.quarantined is None else int(geometry.quarantined.sum())
 
 
 def _strange(geometry: Geometry) -> Tensor:
@@ -73,5 +81,5 @@ def _strange(geometry: Geometry) -> Tensor:
     far = lonely > (n - 1) * usual
     if n < CHANCE * 2 ** (n - 1):
         far |= cosines(geometry).fill_diagonal_(-1.0).max(1).values < 0
-    longest = geometry.squared_norms == geometry.squared_norms.max()
+    longest = geometry.squared_norms >= AS_LONG * geometry.squared_norms.max()
     return (lonely == first) & (first > second) & far & (longest | (second > first / 2))

@@ -82,8 +82,7 @@ def decide_rows(
         decision = decide(geometry, rule, names, trust)
         assert decision.weights is not None
         return weighted_sum(decision.weights, rows), decision
-    factors = torch.tensor(trust, dtype=torch.float64)
-    geometry, voters = replace(geometry, quarantined=factors == 0), _voters(factors, rule)
+    voters = _voters(torch.tensor(trust, dtype=torch.float64), rule)
     aggregate = rule(rows if len(voters) == len(rows) else rows[voters])
     distances = torch.stack([torch.linalg.vector_norm(row - aggregate, dtype=torch.float64) for row in rows]).cpu()
     evidence = evidence_of(names, None, distances, geometry, rule.f, trust)
@@ -153,6 +152,7 @@ def evidence_of(
     Where the server has an update of its own, that says as much as all others together: a half of each cosine."""
     given = [None] * len(names) if weights is None else weights.tolist()
     heard = torch.tensor(trust, dtype=torch.float64).sign()
+    geometry = replace(geometry, quarantined=heard == 0)
     cosines = cosines_to_others(geometry, heard) if weights is None else _unaccused(geometry, heard, weights > 0)
     if geometry.reference is not None and geometry.reference.squared_norm > 0:
         cosines = (cosines + geometry.reference.cosines(geometry.squared_norms)) / 2

@@ -191,8 +191,25 @@ def test_joint_excess_is_the_most_that_the_longest_rows_push_too_far_together(
     assert int((found > 0).sum()) <= f
 
 
+def test_who_boasts_about_rows_pushes_further_with_the_same_length() -> None:
+    geometry = Geometry.of(torch.eye(10, dtype=torch.float64))
+    boast = dataclasses.replace(geometry, sizes=torch.tensor([1.0] * 8 + [1.5, 2.0], dtype=torch.float64))
+    assert joint_excess(geometry, 2).tolist() == [0.0] * 10
+    assert joint_excess(boast, 2).tolist() == pytest.approx([0.0] * 8 + [1.0, 1.0])
+
+
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 10**6), f=st.integers(2, 4), length=st.floats(1.0, 3.3))
+@given(seed=st.integers(0, 10**6), away=st.booleans())
+def test_from_nine_rows_on_who_points_away_from_everybody_is_strange(seed: int, away: bool) -> None:
+    for n in (8, 9):
+        rows = rows_of(n, 4000, seed) + 0.5 * rows_of(1, 4000, seed + 1)
+        rows[-1] = rows_of(1, 4000, seed + 2) - (0.2 if away else -0.2) * rows_of(1, 4000, seed + 1)
+        rows[-1] *= 1.2
+        assert (StrangerFilter(1).weights(Geometry.of(rows)) == 0).tolist() == [False] * (n - 1) + [away and n > 8]
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), f=st.integers(2, 4), length=st.floats(1.0, 3.0))
 def test_one_row_that_is_against_nobody_may_be_three_times_as_long(seed: int, f: int, length: float) -> None:
     rows = lengthened(rows_of(10, 2000, seed, 1.0), [length])
     assert torch.allclose(CompanyFilter(f).weights(Geometry.of(rows)), EVEN)
@@ -251,11 +268,46 @@ def test_short_liars_make_no_camp_of_the_honest_rows(seed: int, f: int, scale: f
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), f=st.integers(2, 4))
-def test_company_that_nobody_shares_is_found_by_its_length(seed: int, f: int) -> None:
+def test_company_that_nobody_shares_is_left_out_by_its_length_and_is_no_evidence(seed: int, f: int) -> None:
     rows = rows_of(10, 4000, seed, 0.5)
     rows[-f:] = rows_of(1, 4000, seed + 1) + 0.2 * rows_of(f, 4000, seed + 2)
-    short, long = (company(Geometry.of(lengthened(rows, [times] * f)), f) for times in (0.9, 1.6))
-    assert (short < 0.1).all() and (long[-f:] == 1).all() and (long[:-f] == 0).all()
+    short, long = (Geometry.of(lengthened(rows, [times] * f)) for times in (0.9, 1.6))
+    assert (CompanyFilter(f).weights(short) > 0).all() and (company(long, f) < 0.1).all()
+    weights = CompanyFilter(f).weights(long)
+    assert (weights[-f:] == 0).all() and (weights[:-f] > 0).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), f=st.integers(2, 4), likeness=st.floats(0.9, 0.99))
+def test_honest_rows_that_agree_keep_their_voices(seed: int, f: int, likeness: float) -> None:
+    honest = likeness**0.5 * rows_of(1, 4000, seed) + (1 - likeness) ** 0.5 * rows_of(10 - f, 4000, seed + 1)
+    liars = -0.6 * rows_of(1, 4000, seed) + 0.8 * rows_of(f, 4000, seed + 2)
+    weights = CompanyFilter(f).weights(
+        Geometry.of(torch.cat([honest, lengthened(torch.cat([honest, liars]), [1.0] * f)[-f:]]))
+    )
+    assert float(weights[-f:].sum()) <= f / 10 + 0.02
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), f=st.integers(2, 4), likeness=st.floats(0.6, 0.95))
+def test_two_honest_sites_with_the_same_rare_rows_are_no_evidence(seed: int, f: int, likeness: float) -> None:
+    rows = rows_of(10, 4000, seed)
+    rows[-2:] = likeness**0.5 * rows_of(1, 4000, seed + 1) + (1 - likeness) ** 0.5 * rows_of(2, 4000, seed + 2)
+    geometry = Geometry.of(lengthened(rows, [1.5, 1.5]))
+    assert (company(geometry, f) < 0.1).all()
+    if f > 2:
+        assert (CompanyFilter(f).weights(geometry) > 0).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), f=st.integers(2, 4), scale=st.floats(1e-3, 0.5))
+def test_short_liars_who_are_found_make_no_honest_row_too_long(seed: int, f: int, scale: float) -> None:
+    rows = rows_of(10, 2000, seed, 1.0)
+    rows[: f - 1] *= torch.linspace(1.5, 3.3, f - 1, dtype=torch.float64)[:, None]
+    rows[-f:] = -scale * rows[:-f].mean(0) + 1e-4 * rows_of(f, 2000, seed + 1)
+    weights = CompanyFilter(f).weights(Geometry.of(rows))
+    expected = torch.cat([torch.full((10 - f,), 1 / (10 - f)), torch.zeros(f)]).double()
+    assert torch.allclose(weights, expected)
 
 
 @settings(max_examples=30, deadline=None)
@@ -300,9 +352,19 @@ def test_a_short_row_is_no_neighbour_and_a_lonely_honest_one_is_not_taken_for_th
     near, wide = (1.0, 0.0), (1.0, 0.2)
     assert strangers(near, wide, (-1.5, 0.0), (1.0, 0.1)) == [False, False, True, False]
     # The honest opposite of the others is neither the longest, nor is anybody else lonely.
-    assert strangers(near, wide, (-0.9, 0.0), (1.0, 0.1)) == [False] * 4
+    assert strangers(near, wide, (-0.8, 0.0), (1.0, 0.1)) == [False] * 4
+    # A hair's breadth decides nothing.
+    assert strangers(near, wide, (-(1.0198 - 1e-9), 0.0), (1.0, 0.1)) == [False, False, True, False]
     # Its twin turned: both are lonely, and the lonelier sits out.
     assert strangers(near, (0.95, 0.1), (-0.2, 0.97), (-0.3, -0.95)) == [False, False, False, True]
+
+
+def test_once_the_liar_is_in_quarantine_nobody_is_a_stranger() -> None:
+    rows = torch.tensor([(1.0, 0.0), (1.0, 0.2), (-1.5, 0.0), (1.0, 0.1), (0.1, 0.0)], dtype=torch.float64)
+    for caught in (2, 4):
+        known = dataclasses.replace(Geometry.of(rows), quarantined=torch.arange(5) == caught)
+        assert (StrangerFilter(1).weights(known) > 0).all()
+    assert int((StrangerFilter(1).weights(Geometry.of(rows)) == 0).sum()) == 1
 
 
 @settings(max_examples=30, deadline=None)
